@@ -1,0 +1,51 @@
+# One static library per folder. A module shows other folders only the headers listed as FACE: they are linked into a
+# private include root, build/inc/NAME/NAME/, that only a target which links bide_NAME can see. An include that the
+# layering of docs/architecture.md forbids therefore does not compile.
+#
+#   bide_module(queue SOURCES a.c b.c FACE queue.h DEPS base store [LIBS lmdb])
+#
+# Inside the folder, sources include their own private headers by bare name ("codec.h").
+function(bide_module name)
+  cmake_parse_arguments(M "" "" "SOURCES;FACE;DEPS;LIBS;PRIVATE_DEPS" ${ARGN})
+  set(inc "${CMAKE_BINARY_DIR}/inc/${name}")
+  file(MAKE_DIRECTORY "${inc}/${name}")
+  foreach(h IN LISTS M_FACE)
+    get_filename_component(leaf "${h}" NAME)
+    file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}/${h}" "${inc}/${name}/${leaf}" SYMBOLIC)
+  endforeach()
+  add_library(bide_${name} STATIC ${M_SOURCES})
+  target_include_directories(bide_${name} PUBLIC "${inc}")
+  foreach(d IN LISTS M_DEPS)
+    target_link_libraries(bide_${name} PUBLIC bide_${d})
+  endforeach()
+  foreach(d IN LISTS M_PRIVATE_DEPS)
+    target_link_libraries(bide_${name} PRIVATE bide_${d})
+  endforeach()
+  target_link_libraries(bide_${name} PRIVATE bide_flags ${M_LIBS})
+  set_target_properties(bide_${name} PROPERTIES SOURCE_ROOT "${CMAKE_CURRENT_SOURCE_DIR}")
+endfunction()
+
+# A cmocka program. PRIVATE_OF names the modules whose private headers the test may see.
+#
+#   bide_test(test_codec SOURCES test_codec.c DEPS queue PRIVATE_OF queue [LIBS x] [LABELS quick] [TIMEOUT 60])
+function(bide_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;DEPS;PRIVATE_OF;LIBS;LABELS;ENV" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  foreach(d IN LISTS T_DEPS)
+    target_link_libraries(${name} PRIVATE bide_${d})
+  endforeach()
+  foreach(d IN LISTS T_PRIVATE_OF)
+    get_target_property(root bide_${d} SOURCE_ROOT)
+    target_include_directories(${name} PRIVATE "${root}")
+  endforeach()
+  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/tests/lib")
+  target_link_libraries(${name} PRIVATE bide_flags PkgConfig::CMOCKA ${T_LIBS})
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS quick)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}" ENVIRONMENT "${T_ENV}")
+endfunction()
