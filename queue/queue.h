@@ -1,0 +1,265 @@
+/* The durable event queue: accept, start, settle, wait, expire, history and the books. The life of an event and its
+ * states are the design's section 4; the table of allowed moves is event.c.
+ *
+ * Everything that changes something is an op on the store thread with a completion called there, after the commit.
+ * Everything that reads takes a short snapshot on the calling thread. Events belong to a function's incarnation (fid),
+ * never to its name.
+ */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/id.h"
+#include "store/store.h"
+
+struct queue;
+
+enum {
+    QUEUE_NAME_MAX = 64,       /* function name */
+    QUEUE_QUALIFIER_MAX = 128, /* "" when none was given */
+    QUEUE_TRACE_MAX = 512,     /* X-Amzn-Trace-Id */
+    QUEUE_TYPE_MAX = 256,      /* error type */
+    QUEUE_MESSAGE_MAX = 1024,  /* error message as kept in listings */
+    QUEUE_ERROR_MAX = 16384,   /* the function's whole error object (message, type, stack), cut above this */
+    QUEUE_LOG_TAIL_MAX = 4096, /* last bytes of the attempt's log */
+    QUEUE_ATTEMPTS_MAX = 16,   /* attempts one event can have */
+};
+
+enum event_state {
+    EVENT_NONE, /* before accept */
+    EVENT_QUEUED,
+    EVENT_RUNNING,
+    EVENT_WAITING,
+    EVENT_DONE,
+    EVENT_DEAD,
+    EVENT_CANCELLED,
+    EVENT_REPLAYED,
+    EVENT_REMOVED,
+    EVENT_STATES
+};
+const char *event_state_name(enum event_state s); /* "queued" */
+
+enum condition {
+    CONDITION_NONE,
+    CONDITION_RETRIES_EXHAUSTED,
+    CONDITION_EVENT_AGE_EXCEEDED,
+    CONDITION_ZERO_RESERVED_CONCURRENCY,
+    CONDITION_DISRUPTED,
+    CONDITION_FUNCTION_DELETED,
+    CONDITION_CORRUPT,
+    CONDITIONS
+};
+const char *condition_name(enum condition c); /* "RetriesExhausted" */
+
+/* How an attempt ended; the names are the outward contract's (`events show`). */
+enum outcome {
+    OUTCOME_SUCCESS,
+    OUTCOME_FUNCTION_ERROR,
+    OUTCOME_TIMEOUT,
+    OUTCOME_OUT_OF_MEMORY,
+    OUTCOME_EXITED,
+    OUTCOME_INIT_ERROR,
+    OUTCOMES
+};
+const char *outcome_name(enum outcome o); /* "success" */
+
+/* One attempt, as stored. Text lives in the struct's owner: borrowed on the way in, valid during the callback on the way
+ * out. NULL/0 where there is none. */
+struct attempt {
+    uint32_t n; /* from 1 */
+    int64_t started_at_ms;
+    int64_t ended_at_ms;
+    enum outcome outcome;
+    const char *error_type;
+    const char *error_message;
+    const char *error; /* the error object as the function gave it (JSON text), cut to QUEUE_ERROR_MAX */
+    size_t error_len;
+    const char *log_tail;
+    size_t log_tail_len;
+    int exit_code; /* -1: none */
+    int signal;    /* 0: none */
+    uint64_t peak_kb; /* 0: unknown */
+    char version[32]; /* executed version: "$LATEST" or a number */
+};
+
+/* What is known of an event without its payload. A plain value: may be copied. */
+struct event {
+    uint64_t seq; /* place in every order; given at accept, never reused */
+    struct id id;
+    uint64_t fid;
+    enum event_state state;
+    int64_t accepted_at_ms;
+    int64_t due_at_ms;   /* waiting: absolute */
+    int64_t wait_ms;     /* waiting: the delay due_at_ms came from */
+    int64_t started_at_ms; /* running */
+    int64_t ended_at_ms; /* done, dead, cancelled, replayed */
+    uint32_t attempts;   /* attempts that came to an end */
+    uint32_t disruptions;
+    uint32_t lone_runs;  /* disruptions of lone runs */
+    uint64_t run;        /* names the run in progress: settle must give it back; see queue_start */
+    bool lone;           /* running: alone by rule */
+    bool cancel_asked;   /* running: an operator cancelled it; any outcome ends it as cancelled */
+    uint32_t payload_len;
+    enum condition condition; /* dead */
+    struct id replay_of; /* zero: none */
+    struct id replayed_as;
+    char name[QUEUE_NAME_MAX + 1];
+    char qualifier[QUEUE_QUALIFIER_MAX + 1];
+    char trace[QUEUE_TRACE_MAX + 1];
+};
+
+/* queued + running + ... = accepted, at every commit, from one snapshot. */
+struct books {
+    uint64_t accepted, queued, running, waiting, done, dead, cancelled, removed, replayed;
+};
+
+struct queue_opts {
+    struct clock *clock;
+    bool history_payload;          /* keep payloads of done events */
+    int64_t history_retention_ms;
+    uint64_t history_max_bytes;
+};
+
+/* Open the tables, read the books, and recover: every event found running goes back to its old place as a disruption
+ * (the number of them is in *ret_recovered; may be NULL). A stop that store_stop ended cleanly with nothing running
+ * recovers nothing. Before store_start. */
+int queue_open(struct queue **ret, struct store *s, const struct queue_opts *o, uint64_t *ret_recovered,
+               struct err *e) BIDE_MUST_USE;
+void queue_close(struct queue *q); /* after store_stop */
+
+/* --- accept ------------------------------------------------------------------------------------------------------- */
+
+struct queue_new {
+    struct id id;         /* made by the caller: it is the request id the client sees */
+    uint64_t fid;
+    const char *name;
+    const char *qualifier; /* "" or NULL: none */
+    const char *trace;     /* NULL: none */
+    const void *payload;   /* borrowed for the call: copied */
+    size_t payload_len;
+    struct id replay_of;   /* zero: none */
+};
+
+/* err 0: stored; ev is valid during the callback. */
+typedef void queue_event_cb(int err, const struct event *ev, void *arg);
+
+/* Store an event durably, then call cb on the store thread. Any thread; never blocks on the disk.
+ * Errors at once (cb not called): ERR_TOOBIG, ERR_NOMEM, ERR_SHUTDOWN. By cb: ERR_FULL inside the reserve, ERR_IO. */
+int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* The same inside a caller's write transaction (replay). *ret is the stored event. */
+int queue_accept_in(struct queue *q, struct store_txn *t, const struct queue_new *in, struct event *ret) BIDE_MUST_USE;
+
+/* Told, on the store thread and after the commit, of every event that became queued (accepted, due, requeued, replayed),
+ * so that a dispatcher needs no disk read. payload is valid during the call and NULL when it was not at hand. */
+typedef void queue_ready_cb(const struct event *ev, const void *payload, size_t payload_len, void *arg);
+void queue_on_ready(struct queue *q, queue_ready_cb *cb, void *arg); /* before store_start */
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
+/* queued -> running. run is chosen by the caller (never 0, never reused in this process) and must be given to settle.
+ * cb may be NULL. Errors by cb: ERR_NOTFOUND, ERR_CONFLICT (not queued: cancelled meanwhile, say). */
+int queue_start(struct queue *q, uint64_t seq, uint64_t run, bool lone, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+enum verdict { VERDICT_DONE, VERDICT_WAIT, VERDICT_DEAD, VERDICT_REQUEUE /* a disruption */, VERDICT_CANCELLED };
+
+struct settle {
+    uint64_t seq;
+    uint64_t run;
+    enum verdict verdict;
+    enum condition condition; /* VERDICT_DEAD */
+    int64_t wait_ms;          /* VERDICT_WAIT */
+    int64_t due_at_ms;        /* VERDICT_WAIT */
+    bool counts;              /* an attempt came to an end and is recorded; false for a disruption */
+    struct attempt attempt;   /* when counts; n is set by the queue */
+};
+
+/* running -> what the verdict says, with everything it moves, in one transaction. Copies s. ERR_CONFLICT by cb: the event
+ * is not in that run (a late answer): nothing changed. A running event with cancel_asked ends as cancelled whatever the
+ * verdict. */
+int queue_settle(struct queue *q, const struct settle *s, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* queued or waiting -> dead (EventAgeExceeded, ZeroReservedConcurrency). */
+int queue_expire(struct queue *q, uint64_t seq, enum condition c, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* waiting -> queued for up to max_n events due at now_ms; each is announced by on_ready. */
+typedef void queue_count_cb(int err, uint64_t n, void *arg); /* n == max_n: there may be more */
+int queue_promote_due(struct queue *q, int64_t now_ms, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* Up to max_n queued or waiting events of a deleted function -> dead (FunctionDeleted). */
+int queue_function_deleted(struct queue *q, uint64_t fid, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* Evict history by age and size, up to max_n records; they become `removed`. */
+int queue_evict_history(struct queue *q, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* --- reading (any thread; short snapshots) ------------------------------------------------------------------------ */
+
+/* Earliest due time of all waiting events; false when there is none. Kept in memory, cheap. */
+bool queue_next_due(struct queue *q, int64_t *ret_due_at_ms);
+
+/* Walk the ready order of one function from after_seq (exclusive), up to max_n events or max_bytes of payload (at least
+ * one event). cb gets the payload when it is short enough to be stored inline, else NULL (queue_payload then). Return 0
+ * and set *ret_more when there is more behind. A record that cannot be read is turned into a dead letter (Corrupt) by an
+ * op submitted here, and skipped. */
+int queue_fetch_ready(struct queue *q, uint64_t fid, uint64_t after_seq, uint32_t max_n, size_t max_bytes,
+                      queue_ready_cb *cb, void *arg, bool *ret_more) BIDE_MUST_USE;
+
+/* The payload of an event in any state that still has it, appended to b. ERR_NOTFOUND: history keeps none. */
+int queue_payload(struct queue *q, uint64_t seq, struct buf *b) BIDE_MUST_USE;
+
+/* Functions with queued events at the time of the call (for start-up): cb per fid with the number queued. */
+typedef void queue_function_cb(uint64_t fid, uint64_t queued, uint64_t waiting, void *arg);
+int queue_functions(struct queue *q, queue_function_cb *cb, void *arg) BIDE_MUST_USE;
+
+struct queue_function_stats {
+    uint64_t queued, running, waiting, dead;
+};
+int queue_function_stats(struct queue *q, uint64_t fid, struct queue_function_stats *ret) BIDE_MUST_USE;
+
+int queue_books(struct queue *q, struct books *ret) BIDE_MUST_USE; /* from one snapshot */
+
+/* By request id: ERR_NOTFOUND when unknown. attempts cb is called once per attempt in order. */
+typedef void queue_attempt_cb(const struct attempt *a, void *arg);
+int queue_find(struct queue *q, const struct id *id, struct event *ret, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* A page of events, newest first, that match: name "" = all, state EVENT_NONE = all states. cursor 0 = from the start;
+ * *ret_cursor 0 = no more. At most max_n matches are reported and a bounded number looked at per call. */
+struct queue_filter {
+    const char *name;
+    enum event_state state;
+};
+typedef void queue_list_cb(const struct event *ev, void *arg);
+int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, uint32_t max_n, queue_list_cb *cb,
+               void *arg, uint64_t *ret_cursor) BIDE_MUST_USE;
+
+/* --- for dlq/ ------------------------------------------------------------------------------------------------------ */
+
+/* The dead-letter store writes its own record inside the queue's transaction, so that leaving the queue and entering the
+ * store is one commit. attempts are the event's, oldest first. */
+typedef int queue_dead_cb(struct store_txn *t, const struct event *ev, const struct attempt *attempts, size_t n_attempts,
+                          void *arg);
+void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg); /* before queue_recover work and store_start */
+
+/* dead -> replayed or removed, inside the dead-letter store's transaction: books, index, payload. */
+int queue_dead_replayed_in(struct queue *q, struct store_txn *t, uint64_t seq, const struct id *as) BIDE_MUST_USE;
+int queue_dead_removed_in(struct queue *q, struct store_txn *t, uint64_t seq) BIDE_MUST_USE;
+/* Read inside a caller's transaction. */
+int queue_event_in(struct queue *q, struct store_txn *t, uint64_t seq, struct event *ret) BIDE_MUST_USE;
+int queue_payload_in(struct queue *q, struct store_txn *t, uint64_t seq, struct buf *b) BIDE_MUST_USE;
+int queue_attempts_in(struct queue *q, struct store_txn *t, uint64_t seq, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
+struct store *queue_store(struct queue *q);
+
+/* --- bide verify --------------------------------------------------------------------------------------------------- */
+
+/* Recount everything in one snapshot: the books against the records, every event in exactly one state, every index entry
+ * with its record and the reverse, checksums, payload chunks. Each finding is reported as one line; *ret_findings counts
+ * them. Long reader: minutes on a big store. */
+typedef void queue_report_cb(const char *line, void *arg);
+int queue_verify(struct queue *q, struct store_txn *t, queue_report_cb *report, void *arg, uint64_t *ret_findings) BIDE_MUST_USE;
+
+#endif
