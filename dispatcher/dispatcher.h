@@ -1,0 +1,107 @@
+/* The dispatcher: the thin shell round the pure scheduler (scheduler.h). It owns the loop thread on which workers live,
+ * turns commits, timers and workers' answers into facts for the scheduler, and the scheduler's decisions into ops on the
+ * queue and calls to the executor.
+ *
+ *   dispatcher_new(&d, &deps, &err);      // before store_start: registers the queue's and the registry's listeners
+ *   ... store_start ...
+ *   dispatcher_begin(d);                  // loads functions and backlog; events start
+ *   loop_run(loop)                        // on the dispatcher's thread
+ *   dispatcher_shutdown(d, ...);
+ */
+#ifndef DISPATCHER_DISPATCHER_H
+#define DISPATCHER_DISPATCHER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/settings.h"
+#include "dlq/dlq.h"
+#include "queue/queue.h"
+#include "registry/registry.h"
+
+struct dispatcher;
+
+struct dispatcher_deps {
+    struct loop *loop; /* the dispatcher's own */
+    struct clock *clock;
+    const struct settings *settings;
+    struct registry *registry;
+    struct queue *queue;
+    struct dlq *dlq;
+    int executor_sock;        /* ownership passes */
+    const char *runtimes_dir; /* lives as long as the dispatcher */
+    bool unclean;             /* the last stop was a crash: first starts of each function are synced first */
+    void (*on_lost)(void *arg); /* the executor process is gone; on the dispatcher's thread */
+    void *arg;
+};
+
+int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, struct err *e) BIDE_MUST_USE;
+void dispatcher_free(struct dispatcher *d); /* after its loop has ended */
+
+/* Load every function and its backlog. Once, on any thread, after store_start. */
+void dispatcher_begin(struct dispatcher *d);
+
+enum invoke_end {
+    INVOKE_OK,             /* body is the function's answer */
+    INVOKE_FUNCTION_ERROR, /* body is the error object; the client gets X-Amz-Function-Error: Unhandled */
+    INVOKE_THROTTLED_RESERVED,
+    INVOKE_THROTTLED_ACCOUNT,
+    INVOKE_FAILED, /* the platform could not run it: 500 */
+};
+
+/* A synchronous call. Everything is copied by dispatcher_invoke. */
+struct invoke_call {
+    const struct function *fn; /* a reference of its own is taken */
+    struct id id;
+    const char *qualifier;      /* "" = none */
+    const char *trace;
+    const char *client_context; /* decoded JSON, NULL = none */
+    const void *payload;        /* empty means {} */
+    size_t payload_len;
+    bool want_log;
+};
+
+/* Borrowed for the callback. */
+struct invoke_answer {
+    enum invoke_end end;
+    const void *body;
+    size_t body_len;
+    const char *log_tail;
+    size_t log_tail_len;
+    const char *version; /* executed: "$LATEST" or a number */
+    const char *why;     /* INVOKE_FAILED: for people */
+};
+typedef void invoke_cb(const struct invoke_answer *a, void *arg);
+
+/* Any thread; cb is called exactly once, on the dispatcher's thread (post it back to where the caller lives). *ret_call names
+ * the call for dispatcher_invoke_abandon. ERR_NOMEM, ERR_SHUTDOWN: cb is not called. */
+int dispatcher_invoke(struct dispatcher *d, const struct invoke_call *c, invoke_cb *cb, void *arg, uint64_t *ret_call) BIDE_MUST_USE;
+
+/* The caller has gone: a call that has not begun to run is dropped, a running one runs on (as on Lambda). cb still comes. */
+void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
+
+struct dispatcher_status {
+    uint64_t workers, workers_busy, workers_starting;
+    uint64_t worker_memory_mb; /* of live workers */
+    uint64_t running_sync, running_async;
+    bool shutting_down;
+};
+void dispatcher_status(struct dispatcher *d, struct dispatcher_status *ret); /* any thread; a moment ago */
+
+/* Functions whose workers cannot be started now, and why; and the sandbox's degradations. cb on the caller's thread. */
+typedef void dispatcher_fault_cb(const char *function, const char *why, int64_t retry_in_ms, void *arg);
+void dispatcher_faults(struct dispatcher *d, dispatcher_fault_cb *cb, void *arg); /* any thread */
+typedef void dispatcher_text_cb(const char *text, void *arg);
+void dispatcher_degradations(struct dispatcher *d, dispatcher_text_cb *cb, void *arg); /* any thread */
+
+/* The virtual clock has been moved: cb (dispatcher's thread) once all that became due is in the queue. Any thread. */
+int dispatcher_clock_moved(struct dispatcher *d, void (*cb)(void *arg), void *arg) BIDE_MUST_USE;
+
+/* Stop starting work, let running attempts end for up to grace_ms of real time, end the rest as disruptions, stop all
+ * workers, then cb (dispatcher's thread) once nothing is in flight and every op is committed. Any thread, once. */
+void dispatcher_shutdown(struct dispatcher *d, int64_t grace_ms, void (*cb)(void *arg), void *arg);
+
+#endif
