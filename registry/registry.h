@@ -38,8 +38,8 @@ struct pair {
 /* Asynchronous settings of one qualifier; -1 = not set (Lambda's default applies). */
 struct invoke_config {
     bool present;
-    int32_t max_retries;  /* 0..2 */
-    int32_t max_age_s;    /* 60..21600 */
+    int32_t max_retries; /* 0..2 */
+    int32_t max_age_s;   /* 60..21600 */
     int64_t modified_at_ms;
 };
 
@@ -74,7 +74,7 @@ struct function {
 
 struct registry_opts {
     struct clock *clock;
-    int code_fd;    /* the code/ folder; borrowed */
+    int code_fd; /* the code/ folder; borrowed */
     int32_t account_concurrency;
     int32_t unreserved_minimum;
 };
@@ -102,7 +102,7 @@ void registry_totals(struct registry *r, int64_t *ret_reserved, int64_t *ret_cod
 typedef void registry_change_cb(const struct function *f, bool deleted, void *arg);
 void registry_on_change(struct registry *r, registry_change_cb *cb, void *arg);
 
-/* --- code ---------------------------------------------------------------------------------------------------------- */
+/* --- code ----- */
 
 struct code {
     char sha256[SHA256_HEX_LEN + 1];
@@ -112,16 +112,17 @@ struct code {
 
 /* Check a zip and unpack it below code/<sha256>/ (folders 0755, files with the zip's execute bits), durably: temporary
  * name, fsync, rename, fsync of the folder; the zip itself stays beside it as code/<sha256>.zip. The same bytes are
- * unpacked once. Blocks for as long as unpacking takes: call it on a thread of its own, never on a loop. The code is kept
- * from the sweep until registry_code_release, or for good once a function names it.
- * Errors: ERR_INVALID (not a zip, a name that leaves the folder, link, device, duplicate, encrypted: e says which entry),
- * ERR_TOOBIG (unzipped size, entries), ERR_IO, ERR_FULL. */
+ * unpacked once. Blocks for as long as unpacking takes: call it on a thread of its own, never on a loop. The code is
+ * kept from the sweep until registry_code_release, or for good once a function names it. Errors: ERR_INVALID (not a
+ * zip, a name that leaves the folder, link, device, duplicate, encrypted: e says which entry), ERR_TOOBIG (unzipped
+ * size, entries), ERR_IO, ERR_FULL. */
 int registry_code_add(struct registry *r, const void *zip, size_t len, struct code *ret, struct err *e) BIDE_MUST_USE;
 void registry_code_release(struct registry *r, const struct code *c);
 
-/* --- changes ------------------------------------------------------------------------------------------------------- */
+/* --- changes ----- */
 
-/* f: the new snapshot, a reference valid during the callback; NULL on error or after a deletion. On the store thread. */
+/* f: the new snapshot, a reference valid during the callback; NULL on error or after a deletion. On the store thread.
+ */
 typedef void registry_cb(int err, const struct err *e, const struct function *f, void *arg);
 
 /* What a create or an update gives. NULL or -1 = not given. Strings are borrowed for the call. */
@@ -137,14 +138,17 @@ struct function_spec {
     const char *revision_id; /* update: must equal the present one, else ERR_CONFLICT with "revision" in e->text */
 };
 
-/* Answers state Pending (create) or update InProgress (update); the same registry then makes it Active/Successful with a
- * second op of its own. ERR_EXISTS; ERR_NOTFOUND; ERR_CONFLICT (pending, update in progress, revision). */
-int registry_create(struct registry *r, const char *name, const struct function_spec *spec, registry_cb *cb, void *arg) BIDE_MUST_USE;
-int registry_update(struct registry *r, const char *name, const struct function_spec *spec, registry_cb *cb, void *arg) BIDE_MUST_USE;
+/* Answers state Pending (create) or update InProgress (update); the same registry then makes it Active/Successful with
+ * a second op of its own. ERR_EXISTS; ERR_NOTFOUND; ERR_CONFLICT (pending, update in progress, revision). */
+int registry_create(struct registry *r, const char *name, const struct function_spec *spec, registry_cb *cb,
+                    void *arg) BIDE_MUST_USE;
+int registry_update(struct registry *r, const char *name, const struct function_spec *spec, registry_cb *cb,
+                    void *arg) BIDE_MUST_USE;
 int registry_delete(struct registry *r, const char *name, registry_cb *cb, void *arg) BIDE_MUST_USE;
 
 /* reserved -1 removes. ERR_NOTFOUND; ERR_FULL: fewer than the minimum would stay unreserved. */
-int registry_set_reserved(struct registry *r, const char *name, int32_t reserved, registry_cb *cb, void *arg) BIDE_MUST_USE;
+int registry_set_reserved(struct registry *r, const char *name, int32_t reserved, registry_cb *cb,
+                          void *arg) BIDE_MUST_USE;
 
 /* Replace (merge false) or merge the asynchronous settings; cfg NULL removes them (ERR_NOTFOUND: none there). A merge
  * needs one there: ERR_NOTFOUND with e->text "config". */
@@ -154,8 +158,8 @@ int registry_set_invoke_config(struct registry *r, const char *name, const struc
 /* Sets or clears the durable pause of asynchronous starts. */
 int registry_set_paused(struct registry *r, const char *name, bool paused, registry_cb *cb, void *arg) BIDE_MUST_USE;
 
-/* Deleted functions whose events are not all dead letters yet: kept as tombstones until registry_forget, so that a crash
- * in the middle goes on afterwards. */
+/* Deleted functions whose events are not all dead letters yet: kept as tombstones until registry_forget, so that a
+ * crash in the middle goes on afterwards. */
 typedef void registry_tombstone_cb(uint64_t fid, const char *name, void *arg);
 int registry_tombstones(struct registry *r, registry_tombstone_cb *cb, void *arg) BIDE_MUST_USE;
 int registry_forget(struct registry *r, uint64_t fid) BIDE_MUST_USE; /* any thread; an op, nobody is told */

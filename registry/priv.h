@@ -1,0 +1,68 @@
+/* What the files of this folder share: the registry itself, its map, its tables. */
+#ifndef REGISTRY_PRIV_H
+#define REGISTRY_PRIV_H
+
+#include <pthread.h>
+
+#include "codec.h"
+#include "function.h"
+#include "registry.h"
+
+enum { REGISTRY_LISTENERS_MAX = 4, CODE_NAME_MAX = SHA256_HEX_LEN + 8 };
+
+/* Code somebody is about to name: kept from removal. */
+struct pin {
+    struct pin *next;
+    char sha256[SHA256_HEX_LEN + 1];
+    unsigned count;
+    bool fresh; /* unpacked by this process and never named by a function: removed with the last pin */
+};
+
+struct listener {
+    registry_change_cb *cb;
+    void *arg;
+};
+
+struct registry {
+    struct store *store;
+    struct clock *clock;
+    int code_fd;
+    int32_t account_concurrency;
+    int32_t unreserved_minimum;
+    struct store_table *functions;                     /* name -> record */
+    struct store_table *tombstones;                    /* fid -> name */
+    struct store_table *meta;                          /* "next_fid" -> u64 */
+    struct listener listeners[REGISTRY_LISTENERS_MAX]; /* fixed before store_start */
+    size_t n_listeners;
+
+    pthread_mutex_t code_mu; /* held while a package is unpacked or removed; taken before mu */
+    pthread_mutex_t mu;      /* guards what follows; never held over input or output */
+    const struct function **by_name;
+    const struct function **by_fid;
+    size_t n;
+    size_t cap;
+    struct pin *pins;
+};
+
+/* Room for one more function, so that map_put cannot fail after a commit. ERR_NOMEM. */
+int map_reserve(struct registry *r) BIDE_MUST_USE;
+/* The new snapshot replaces the one with its fid, or is added; takes the reference. Needs an earlier map_reserve. */
+void map_put(struct registry *r, const struct function *f);
+/* The snapshot taken out, with its reference; NULL if there was none. */
+const struct function *map_del(struct registry *r, const char *name);
+
+/* Write the function's record. */
+int record_put(struct store_txn *t, struct registry *r, const struct function *f) BIDE_MUST_USE;
+
+/* Submit the op that makes a pending function active, or an update successful. */
+void change_complete(struct registry *r, const struct function *f);
+
+/* Is the unpacked code there? */
+bool code_present(struct registry *r, const char *sha256);
+/* Remove code/<sha256> and its zip. */
+int code_remove(struct registry *r, const char *sha256) BIDE_MUST_USE;
+
+/* At open, nothing running yet: remove every package no function names, and what an interrupted unpacking left. */
+int sweep(struct registry *r, struct err *e) BIDE_MUST_USE;
+
+#endif
