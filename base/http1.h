@@ -5,12 +5,12 @@
  *   struct http1_request rq;
  *   char store[16384 + HTTP1_TRAILER_BYTES];
  *   http1_begin(&p, &rq, store, sizeof store);
- *   while ((ev = http1_next(&p, in, in_len, &used, &piece)) != HTTP1_MORE) {
+ *   while ((ev = http1_next(&p, in, in_len, &used, &piece)) != HTTP1_EV_MORE) {
  *       in += used, in_len -= used;
- *       // HTTP1_HEAD: rq is filled; http1_body_max() may follow
- *       // HTTP1_BODY: piece is part of the body
- *       // HTTP1_END: rq.trailers is filled; http1_begin() for the next request on the connection
- *       // HTTP1_ERROR: p.status and p.reason; nothing more can be read from this connection
+ *       // HTTP1_EV_HEAD: rq is filled; http1_body_max() may follow
+ *       // HTTP1_EV_BODY: piece is part of the body
+ *       // HTTP1_EV_END: rq.trailers is filled; http1_begin() for the next request on the connection
+ *       // HTTP1_EV_ERROR: p.status and p.reason; nothing more can be read from this connection
  *   }
  *
  * What it refuses, and with which status, is a deliberate list: everything two implementations might frame differently
@@ -32,7 +32,7 @@
 
 enum http1_method {
     HTTP1_GET,
-    HTTP1_HEAD_METHOD,
+    HTTP1_HEAD,
     HTTP1_POST,
     HTTP1_PUT,
     HTTP1_PATCH,
@@ -55,7 +55,7 @@ struct http1_field {
     size_t value_len;
 };
 
-/* A request as read. Filled at HTTP1_HEAD (trailers: at HTTP1_END); everything in it points into the store. */
+/* A request as read. Filled at HTTP1_EV_HEAD (trailers: at HTTP1_EV_END); everything in it points into the store. */
 struct http1_request {
     enum http1_method method;
     unsigned minor;       /* HTTP/1.0 or HTTP/1.1 */
@@ -74,17 +74,18 @@ struct http1_request {
     struct http1_field trailers[HTTP1_TRAILERS_MAX];
 };
 
-enum http1_event { HTTP1_MORE, HTTP1_HEAD, HTTP1_BODY, HTTP1_END, HTTP1_ERROR };
+enum http1_event { HTTP1_EV_MORE, HTTP1_EV_HEAD, HTTP1_EV_BODY, HTTP1_EV_END, HTTP1_EV_ERROR };
 
 struct http1 {
-    int status;         /* set at HTTP1_ERROR: 400 405 411 413 414 417 431 501 505 */
-    const char *reason; /* set at HTTP1_ERROR: what was wrong, for a person; static storage */
+    int status;         /* set at HTTP1_EV_ERROR: 400 405 411 413 414 417 431 501 505 */
+    const char *reason; /* set at HTTP1_EV_ERROR: what was wrong, for a person; static storage */
     /* the rest is the parser's own */
     struct http1_request *rq;
     char *store;
     size_t head_cap;
     size_t used;  /* bytes of store in use */
     size_t start; /* where the line being read begins */
+    size_t trailer_cap;
     int state;
     bool skipped_crlf;
     unsigned n_host, n_connection_close, n_connection_keep, n_te, n_expect;
@@ -95,24 +96,24 @@ struct http1 {
     uint64_t overhead; /* bytes of chunk framing so far */
 };
 
-/* Begin a request: on a fresh connection, or after HTTP1_END. store holds the request's text and must outlive every use
- * of rq; it takes store_len - HTTP1_TRAILER_BYTES bytes of head (request line and headers with their line ends). A
+/* Begin a request: on a fresh connection, or after HTTP1_EV_END. store holds the request's text and must outlive every
+ * use of rq; it takes store_len - HTTP1_TRAILER_BYTES bytes of head (request line and headers with their line ends). A
  * longer head is 431, or 414 while still in the target. No body limit is set. */
 void http1_begin(struct http1 *p, struct http1_request *rq, char *store, size_t store_len);
 
-/* Go on with in[0..len) up to the next event. *ret_used bytes were consumed, also with HTTP1_MORE (then all of them).
- * *ret_piece is set at HTTP1_BODY, is never empty, and points into in. After HTTP1_ERROR and HTTP1_END the same event
- * is given again and nothing is consumed. */
+/* Go on with in[0..len) up to the next event. *ret_used bytes were consumed, also with HTTP1_EV_MORE (then all of
+ * them). *ret_piece is set at HTTP1_EV_BODY, is never empty, and points into in. After HTTP1_EV_ERROR and HTTP1_EV_END
+ * the same event is given again and nothing is consumed. */
 enum http1_event http1_next(struct http1 *p, const char *in, size_t len, size_t *ret_used, struct slice *ret_piece);
 
-/* Between HTTP1_HEAD and the next call: bodies longer than max bytes are 413, at once when the length was declared.
+/* Between HTTP1_EV_HEAD and the next call: bodies longer than max bytes are 413, at once when the length was declared.
  * Chunk framing may take another max + 64 KiB. */
 void http1_body_max(struct http1 *p, uint64_t max);
 
 /* Bytes of a request were read, and its end was not: an end of file now cuts it short. */
 bool http1_midway(const struct http1 *p);
 
-/* The body is known to be empty. Valid from HTTP1_HEAD on. */
+/* The body is known to be empty. Valid from HTTP1_EV_HEAD on. */
 static inline bool http1_bodyless(const struct http1_request *rq)
 {
     return !rq->chunked && rq->content_length == 0;
