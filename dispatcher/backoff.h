@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 struct backoff_policy {
-    int64_t first_wait_ms; /* async.retry_first_wait */
-    double multiplier;     /* async.retry_multiplier */
-    int64_t max_wait_ms;   /* async.retry_max_wait */
-    double jitter;         /* async.retry_jitter: share of the wait that is random, 0..1 */
+    int64_t first_wait_ms;    /* async.retry_first_wait */
+    double multiplier;        /* async.retry_multiplier */
+    int64_t max_wait_ms;      /* async.retry_max_wait */
+    double jitter;            /* async.retry_jitter: share of the wait that is random, 0..1 */
     uint32_t max_disruptions; /* async.max_disruptions, of lone runs */
 };
 
@@ -24,12 +24,12 @@ enum backoff_end { BACKOFF_SUCCESS, BACKOFF_FUNCTION_ERROR, BACKOFF_DISRUPTION }
 
 struct backoff_facts {
     enum backoff_end end;
-    uint32_t attempts;      /* including the one that just ended */
-    uint32_t max_attempts;  /* 1 + MaximumRetryAttempts */
-    uint32_t lone_runs;     /* disruptions of lone runs, including this one */
+    uint32_t attempts;     /* including the one that just ended */
+    uint32_t max_attempts; /* 1 + MaximumRetryAttempts */
+    uint32_t lone_runs;    /* disruptions of lone runs, including this one */
     int64_t accepted_at_ms;
     int64_t max_age_ms;
-    bool deleted;           /* the function is gone: nothing is retried */
+    bool deleted; /* the function is gone: nothing is retried */
 };
 
 enum backoff_verdict {
@@ -42,8 +42,8 @@ enum backoff_verdict {
     BACKOFF_DISRUPTED, /* dead: Disrupted */
 };
 
-/* What becomes of an event whose run has ended. The look-ahead: an event whose next try would come after its maximum age
- * is given up at once. */
+/* What becomes of an event whose run has ended. The look-ahead: an event whose next try would come after its maximum
+ * age is given up at once. */
 enum backoff_verdict backoff_settle(const struct backoff_policy *p, const struct backoff_facts *f, int64_t now_ms,
                                     double random, int64_t *ret_wait_ms);
 

@@ -1,5 +1,5 @@
-/* Concurrency accounting (Lambda: section 6): who may take one more slot. A reserved number is both floor and ceiling; all
- * functions without one share what the reservations leave of the account's.
+/* Concurrency accounting (Lambda: section 6): who may take one more slot. A reserved number is both floor and ceiling;
+ * all functions without one share what the reservations leave of the account's.
  */
 #ifndef DISPATCHER_CONCURRENCY_H
 #define DISPATCHER_CONCURRENCY_H

@@ -81,8 +81,8 @@ static void run_on_idle(struct sched *s, struct worker *w, int64_t mono_ms, stru
 
 enum room { ROOM_YES, ROOM_SOON /* workers are leaving */, ROOM_STOP /* *ret_idle must go first */, ROOM_NO };
 
-/* Is there memory for one more worker of f? Idle workers of other functions give way, oldest first; of f itself only ones
- * that run old code are idle here, and they are doomed already. */
+/* Is there memory for one more worker of f? Idle workers of other functions give way, oldest first; of f itself only
+ * ones that run old code are idle here, and they are doomed already. */
 static enum room room_for(struct sched *s, const struct fn *f, struct worker **ret_idle)
 {
     int64_t need = f->cfg.memory_mb;
@@ -91,8 +91,7 @@ static enum room room_for(struct sched *s, const struct fn *f, struct worker **r
     if (s->memory_mb - s->leaving_mb + need <= s->limits.worker_memory_mb)
         return ROOM_SOON;
     struct worker *w;
-    TAILQ_FOREACH(w, &s->idle, link)
-    {
+    TAILQ_FOREACH (w, &s->idle, link) {
         if (w->fn != f) {
             *ret_idle = w;
             return ROOM_STOP;
@@ -101,7 +100,8 @@ static enum room room_for(struct sched *s, const struct fn *f, struct worker **r
     return s->leaving_mb > 0 ? ROOM_SOON : ROOM_NO;
 }
 
-static bool start(struct sched *s, struct fn *f, int64_t mono_ms, struct ev *e, struct call *c, struct sched_decision *ret)
+static bool start(struct sched *s, struct fn *f, int64_t mono_ms, struct ev *e, struct call *c,
+                  struct sched_decision *ret)
 {
     struct worker *w = sched_worker_new(s, f, mono_ms);
     if (w == NULL)
@@ -134,8 +134,10 @@ static void unqueue_call(struct sched *s, struct call *c)
 
 static bool refuse(struct sched *s, struct call *c, enum sched_refusal why, struct sched_decision *ret)
 {
-    *ret = (struct sched_decision){
-        .kind = SCHED_REFUSE, .fid = c->fn->fid, .job = {.sync = true, .fid = c->fn->fid, .key = c->id}, .refusal = why};
+    *ret = (struct sched_decision){.kind = SCHED_REFUSE,
+                                   .fid = c->fn->fid,
+                                   .job = {.sync = true, .fid = c->fn->fid, .key = c->id},
+                                   .refusal = why};
     sched_give_slot(s, c->fn, true);
     sched_drop_call(s, c);
     return true;
@@ -179,9 +181,9 @@ static bool serve_call(struct sched *s, struct fn *f, int64_t mono_ms, struct sc
 static bool step_calls(struct sched *s, int64_t mono_ms, struct sched_decision *ret)
 {
     struct fn *f, *next;
-    TAILQ_FOREACH_SAFE(f, &s->call_ring, call_link, next)
-    if (serve_call(s, f, mono_ms, ret))
-        return true;
+    TAILQ_FOREACH_SAFE (f, &s->call_ring, call_link, next)
+        if (serve_call(s, f, mono_ms, ret))
+            return true;
     return false;
 }
 

@@ -1,6 +1,6 @@
 /* The dispatcher: the thin shell round the pure scheduler (scheduler.h). It owns the loop thread on which workers live,
- * turns commits, timers and workers' answers into facts for the scheduler, and the scheduler's decisions into ops on the
- * queue and calls to the executor.
+ * turns commits, timers and workers' answers into facts for the scheduler, and the scheduler's decisions into ops on
+ * the queue and calls to the executor.
  *
  *   dispatcher_new(&d, &deps, &err);      // before store_start: registers the queue's and the registry's listeners
  *   ... store_start ...
@@ -31,9 +31,9 @@ struct dispatcher_deps {
     struct registry *registry;
     struct queue *queue;
     struct dlq *dlq;
-    int executor_sock;        /* ownership passes */
-    const char *runtimes_dir; /* lives as long as the dispatcher */
-    bool unclean;             /* the last stop was a crash: first starts of each function are synced first */
+    int executor_sock;          /* ownership passes */
+    const char *runtimes_dir;   /* lives as long as the dispatcher */
+    bool unclean;               /* the last stop was a crash: first starts of each function are synced first */
     void (*on_lost)(void *arg); /* the executor process is gone; on the dispatcher's thread */
     void *arg;
 };
@@ -56,7 +56,7 @@ enum invoke_end {
 struct invoke_call {
     const struct function *fn; /* a reference of its own is taken */
     struct id id;
-    const char *qualifier;      /* "" = none */
+    const char *qualifier; /* "" = none */
     const char *trace;
     const char *client_context; /* decoded JSON, NULL = none */
     const void *payload;        /* empty means {} */
@@ -76,12 +76,17 @@ struct invoke_answer {
 };
 typedef void invoke_cb(const struct invoke_answer *a, void *arg);
 
-/* Any thread; cb is called exactly once, on the dispatcher's thread (post it back to where the caller lives). *ret_call names
- * the call for dispatcher_invoke_abandon. ERR_NOMEM, ERR_SHUTDOWN: cb is not called. */
-int dispatcher_invoke(struct dispatcher *d, const struct invoke_call *c, invoke_cb *cb, void *arg, uint64_t *ret_call) BIDE_MUST_USE;
+/* Any thread; cb is called exactly once, on the dispatcher's thread (post it back to where the caller lives). *ret_call
+ * names the call for dispatcher_invoke_abandon. ERR_NOMEM, ERR_SHUTDOWN: cb is not called. */
+int dispatcher_invoke(struct dispatcher *d, const struct invoke_call *c, invoke_cb *cb, void *arg,
+                      uint64_t *ret_call) BIDE_MUST_USE;
 
-/* The caller has gone: a call that has not begun to run is dropped, a running one runs on (as on Lambda). cb still comes. */
+/* The caller has gone: a call that has not begun to run is dropped, a running one runs on (as on Lambda). cb still
+ * comes. */
 void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
+
+/* Can this runtime be run here? ERR_NOTFOUND with a sentence for the client in e. Any thread, no dispatcher needed. */
+int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 struct dispatcher_status {
     uint64_t workers, workers_busy, workers_starting;

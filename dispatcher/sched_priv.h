@@ -8,7 +8,7 @@
 #include "concurrency.h"
 #include "scheduler.h"
 
-#define HASH_NONFATAL_OOM 1
+#define HASH_NONFATAL_OOM         1
 #define uthash_nonfatal_oom(elt_) ((void)(elt_)) /* the element's hh.tbl stays NULL: checked after each add */
 #include <uthash.h>
 
@@ -40,12 +40,12 @@ struct call {
 };
 
 enum worker_state {
-    WORKER_STARTING,  /* being started, or reset after a timeout: will be ready or gone */
-    WORKER_RUNNABLE,  /* ready, and the job bound to it waits to be handed over */
+    WORKER_STARTING, /* being started, or reset after a timeout: will be ready or gone */
+    WORKER_RUNNABLE, /* ready, and the job bound to it waits to be handed over */
     WORKER_IDLE,
     WORKER_BUSY,
-    WORKER_DOOMED,    /* a stop is to be decided */
-    WORKER_STOPPING,  /* asked to stop; gone to come */
+    WORKER_DOOMED,   /* a stop is to be decided */
+    WORKER_STOPPING, /* asked to stop; gone to come */
 };
 
 struct worker {
@@ -55,11 +55,11 @@ struct worker {
     uint64_t generation;
     int32_t memory_mb;
     enum worker_state state;
-    bool first_start;  /* counts among the starts in progress until ready */
+    bool first_start; /* counts among the starts in progress until ready */
     enum sched_stop why;
-    struct ev *ev;     /* job: one of these, or neither */
+    struct ev *ev; /* job: one of these, or neither */
     struct call *call;
-    int64_t since_ms;  /* mono: start begun, idle since, or busy since */
+    int64_t since_ms;            /* mono: start begun, idle since, or busy since */
     TAILQ_ENTRY(worker) link;    /* runnable, idle (oldest first), doomed */
     TAILQ_ENTRY(worker) fn_link; /* fn->idle (newest first), fn->busy (oldest first) */
 };
@@ -83,21 +83,21 @@ struct fn {
     uint64_t high_seq;   /* everything ready up to here was seen: a refill goes on after it */
     bool disk_more;
     bool refilling;
-    bool on_refill;      /* in s->refills */
+    bool on_refill; /* in s->refills */
     enum place place;
-    TAILQ_ENTRY(fn) link;        /* ring, pool, start */
+    TAILQ_ENTRY(fn) link; /* ring, pool, start */
     TAILQ_ENTRY(fn) refill_link;
     TAILQ_ENTRY(fn) call_link;
-    bool on_calls;       /* in s->call_ring */
+    bool on_calls;            /* in s->call_ring */
     struct timerq_item timer; /* PLACE_TIMED, in s->timers */
     TAILQ_HEAD(, call) calls; /* pending */
     TAILQ_HEAD(, ev) tombs;
     TAILQ_HEAD(, worker) idle, busy;
-    uint32_t live;       /* starting, runnable, idle, busy */
-    uint32_t refs;       /* events, calls and workers that point here */
-    uint32_t failures;   /* starts failed in a row */
+    uint32_t live;         /* starting, runnable, idle, busy */
+    uint32_t refs;         /* events, calls and workers that point here */
+    uint32_t failures;     /* starts failed in a row */
     int64_t backoff_until; /* mono */
-    int64_t run_avg_us;  /* moving averages; 0 = none yet */
+    int64_t run_avg_us;    /* moving averages; 0 = none yet */
     int64_t start_avg_ms;
 };
 
@@ -116,14 +116,14 @@ struct sched {
     struct timerq expiry; /* events' time */
     struct timerq timers; /* monotonic time */
     uint64_t next_worker;
-    int64_t memory_mb;    /* of workers that are not gone */
-    int64_t leaving_mb;   /* of those, doomed or stopping */
+    int64_t memory_mb;  /* of workers that are not gone */
+    int64_t leaving_mb; /* of those, doomed or stopping */
     uint32_t starting;
-    uint64_t busy;        /* slots taken, all functions */
+    uint64_t busy; /* slots taken, all functions */
     uint64_t busy_calls;
     uint64_t window;
-    struct ev *lone;      /* waits for everything else to end, or runs alone */
-    int64_t lone_since;   /* mono */
+    struct ev *lone;    /* waits for everything else to end, or runs alone */
+    int64_t lone_since; /* mono */
     bool draining;
 };
 

@@ -37,23 +37,19 @@ void sched_free(struct sched *s)
     struct call *c, *next_c;
     struct worker *w, *next_w;
     struct fn *f, *next_f;
-    HASH_ITER(hh, s->evs, e, next_e)
-    {
+    HASH_ITER (hh, s->evs, e, next_e) {
         HASH_DEL(s->evs, e);
         free(e);
     }
-    HASH_ITER(hh, s->calls, c, next_c)
-    {
+    HASH_ITER (hh, s->calls, c, next_c) {
         HASH_DEL(s->calls, c);
         free(c);
     }
-    HASH_ITER(hh, s->workers, w, next_w)
-    {
+    HASH_ITER (hh, s->workers, w, next_w) {
         HASH_DEL(s->workers, w);
         free(w);
     }
-    HASH_ITER(hh, s->fns, f, next_f)
-    {
+    HASH_ITER (hh, s->fns, f, next_f) {
         HASH_DEL(s->fns, f);
         timerq_done(&f->ready);
         free(f);
@@ -148,9 +144,9 @@ static void unref_fn(struct sched *s, struct fn *f)
 static void doom_outdated(struct sched *s, struct fn *f, bool all, enum sched_stop why)
 {
     struct worker *w, *next;
-    TAILQ_FOREACH_SAFE(w, &f->idle, fn_link, next)
-    if (all || w->generation != f->cfg.generation)
-        sched_doom(s, w, why);
+    TAILQ_FOREACH_SAFE (w, &f->idle, fn_link, next)
+        if (all || w->generation != f->cfg.generation)
+            sched_doom(s, w, why);
 }
 
 int sched_function_put(struct sched *s, const struct sched_function *cfg)
@@ -211,9 +207,9 @@ static void forget_ev(struct sched *s, struct ev *e)
 static struct worker *worker_of(struct sched *s, const struct ev *e, const struct call *c)
 {
     struct worker *w, *next;
-    HASH_ITER(hh, s->workers, w, next)
-    if ((e != NULL && w->ev == e) || (c != NULL && w->call == c))
-        return w;
+    HASH_ITER (hh, s->workers, w, next)
+        if ((e != NULL && w->ev == e) || (c != NULL && w->call == c))
+            return w;
     return NULL;
 }
 
@@ -240,8 +236,7 @@ void sched_function_del(struct sched *s, uint64_t fid)
         f->on_refill = false;
     }
     f->refs++; /* for the length of this call */
-    HASH_ITER(hh, s->evs, e, next_e)
-    {
+    HASH_ITER (hh, s->evs, e, next_e) {
         if (e->fn != f || e->state == EV_RUNNING || e->state == EV_SETTLING)
             continue;
         struct worker *w = e->state == EV_BOUND ? worker_of(s, e, NULL) : NULL;
@@ -320,8 +315,8 @@ bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in
     if (f == NULL || f->deleted)
         return false;
     bool behind = in->seq > f->high_seq;
-    /* One that settles, or has settled while a refill was on its way, can be ready again (a disruption); but a refill may
-     * have read it before it was started. */
+    /* One that settles, or has settled while a refill was on its way, can be ready again (a disruption); but a refill
+     * may have read it before it was started. */
     bool known = e != NULL && (in->from_disk || (e->state != EV_SETTLING && e->state != EV_TOMB));
     if (known) {
         if (behind && in->from_disk)
@@ -631,7 +626,8 @@ void sched_worker_start_failed(struct sched *s, uint64_t id, int64_t mono_ms)
         return;
     struct fn *f = w->fn;
     f->failures++;
-    f->backoff_until = mono_ms + backoff_requeue_wait(s->limits.requeue_first_ms, s->limits.requeue_max_ms, f->failures);
+    f->backoff_until =
+        mono_ms + backoff_requeue_wait(s->limits.requeue_first_ms, s->limits.requeue_max_ms, f->failures);
     leave_lists(s, w);
     struct ev *e = w->ev;
     struct call *c = w->call;
@@ -735,16 +731,18 @@ void sched_drain(struct sched *s)
 {
     struct worker *w, *next;
     s->draining = true;
-    TAILQ_FOREACH_SAFE(w, &s->idle, link, next)
-    sched_doom(s, w, SCHED_STOP_DRAIN);
+    TAILQ_FOREACH_SAFE (w, &s->idle, link, next)
+        sched_doom(s, w, SCHED_STOP_DRAIN);
 }
 
 struct sched_job sched_job_of(const struct sched *s, const struct worker *w)
 {
     if (w->call != NULL)
         return (struct sched_job){.sync = true, .fid = w->fn->fid, .key = w->call->id};
-    return (struct sched_job){
-        .fid = w->fn->fid, .key = w->ev->seq, .lone = w->ev == s->lone, .sync_start = w->ev->sync_start || w->ev == s->lone};
+    return (struct sched_job){.fid = w->fn->fid,
+                              .key = w->ev->seq,
+                              .lone = w->ev == s->lone,
+                              .sync_start = w->ev->sync_start || w->ev == s->lone};
 }
 
 /* --- looking at it ------------------------------------------------------------------------------------------------ */
@@ -758,10 +756,25 @@ void sched_stats(const struct sched *s, struct sched_stats *ret)
                                 .running_sync = s->busy_calls,
                                 .running_async = s->busy - s->busy_calls,
                                 .window = s->window};
-    TAILQ_FOREACH(w, &s->idle, link)
-    ret->idle++;
+    TAILQ_FOREACH (w, &s->idle, link)
+        ret->idle++;
     for (w = s->workers; w != NULL; w = w->hh.next)
         ret->busy += w->state == WORKER_BUSY;
+}
+
+size_t sched_worker_ids(const struct sched *s, uint64_t **ret)
+{
+    size_t n = 0;
+    *ret = calloc(HASH_COUNT(s->workers) + 1, sizeof **ret);
+    for (const struct worker *w = s->workers; w != NULL && *ret != NULL; w = w->hh.next)
+        (*ret)[n++] = w->id;
+    return n;
+}
+
+uint64_t sched_worker_function(const struct sched *s, uint64_t worker)
+{
+    const struct worker *w = find_worker(s, worker);
+    return w != NULL ? w->fn->fid : 0;
 }
 
 int64_t sched_function_backoff(const struct sched *s, uint64_t fid, int64_t mono_ms)

@@ -1,18 +1,18 @@
 /* The scheduler: decides which event runs on which worker, when a worker starts or stops, when to wait and when to give
- * up. Pure: it opens nothing, sleeps never, has no clock and no threads. The shell gives facts, each with the time where
- * time matters, and pulls decisions until there are none:
+ * up. Pure: it opens nothing, sleeps never, has no clock and no threads. The shell gives facts, each with the time
+ * where time matters, and pulls decisions until there are none:
  *
  *   sched_event_add(s, fid, &ev, now);
  *   while (sched_next(s, now_ms, mono_ms, &d))
  *       carry out d;
  *   arm a timer for sched_wakeup(...)
  *
- * Two time domains (the design, section 8): now_ms is the events' time, which may be virtual; mono_ms is real, monotonic
- * time, for workers. Memory is bounded: each function has a window of ready events; what does not fit stays in the queue
- * on disk and is asked for (SCHED_REFILL) when the window runs low.
+ * Two time domains (the design, section 8): now_ms is the events' time, which may be virtual; mono_ms is real,
+ * monotonic time, for workers. Memory is bounded: each function has a window of ready events; what does not fit stays
+ * in the queue on disk and is asked for (SCHED_REFILL) when the window runs low.
  *
- * The life of an event in here: ready (in its function's window) -> bound (a worker is being started for it) -> running ->
- * settling (its end is being made durable) -> forgotten.
+ * The life of an event in here: ready (in its function's window) -> bound (a worker is being started for it) -> running
+ * -> settling (its end is being made durable) -> forgotten.
  */
 #ifndef DISPATCHER_SCHEDULER_H
 #define DISPATCHER_SCHEDULER_H
@@ -26,18 +26,18 @@
 struct sched;
 
 enum {
-    SCHED_WINDOW = 512,         /* ready events of one function held in memory */
-    SCHED_LONE_DISRUPTIONS = 3, /* from so many disruptions on, an event runs alone */
+    SCHED_WINDOW = 512,             /* ready events of one function held in memory */
+    SCHED_LONE_DISRUPTIONS = 3,     /* from so many disruptions on, an event runs alone */
     SCHED_LONE_PATIENCE_MS = 10000, /* so long synchronous calls may keep a lone event waiting */
-    SCHED_START_GUESS_MS = 100, /* what a start is taken to last before one was seen */
+    SCHED_START_GUESS_MS = 100,     /* what a start is taken to last before one was seen */
 };
 
 struct sched_limits {
-    int32_t account;            /* account.concurrency */
-    int64_t worker_memory_mb;   /* bound of the sum over live workers */
-    uint32_t worker_starts;     /* starts in progress at once */
-    int64_t worker_idle_ms;     /* an idle worker is stopped after this */
-    int64_t requeue_first_ms;   /* backoff of a function whose workers cannot start */
+    int32_t account;          /* account.concurrency */
+    int64_t worker_memory_mb; /* bound of the sum over live workers */
+    uint32_t worker_starts;   /* starts in progress at once */
+    int64_t worker_idle_ms;   /* an idle worker is stopped after this */
+    int64_t requeue_first_ms; /* backoff of a function whose workers cannot start */
     int64_t requeue_max_ms;
 };
 
@@ -46,7 +46,7 @@ struct sched_function {
     uint64_t generation; /* idle workers of another generation are stopped */
     int32_t reserved;    /* -1 none */
     int32_t memory_mb;
-    bool paused;         /* no asynchronous starts */
+    bool paused; /* no asynchronous starts */
 };
 
 struct sched_event {
@@ -112,8 +112,8 @@ void sched_refilled(struct sched *s, uint64_t fid, bool more);
 
 /* --- facts about events ------------------------------------------------------------------------------------------- */
 
-/* An event is ready. True: it is in the window now. False: it is known already, or stays on disk until a refill finds it
- * (the window is full), or its function is unknown. ERR_NOMEM counts as the latter: disk is never short of it. */
+/* An event is ready. True: it is in the window now. False: it is known already, or stays on disk until a refill finds
+ * it (the window is full), or its function is unknown. ERR_NOMEM counts as the latter: disk is never short of it. */
 bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *ev);
 
 /* It left the queued state by other means (cancelled, purged). One that runs or settles is left alone. */
@@ -135,8 +135,8 @@ void sched_worker_start_failed(struct sched *s, uint64_t worker, int64_t mono_ms
 /* The function's own initialisation failed: *ret is the job bound to it (true), now out of the scheduler's hands: an
  * event is settling. The worker counts until sched_worker_gone. */
 bool sched_worker_init_failed(struct sched *s, uint64_t worker, struct sched_job *ret);
-/* The job it ran has ended; an event is settling until sched_event_settled. usable: the worker can take the next at once;
- * otherwise it will be ready or gone. */
+/* The job it ran has ended; an event is settling until sched_event_settled. usable: the worker can take the next at
+ * once; otherwise it will be ready or gone. */
 void sched_job_done(struct sched *s, uint64_t worker, bool usable, int64_t mono_ms);
 void sched_worker_gone(struct sched *s, uint64_t worker, int64_t mono_ms);
 
@@ -155,10 +155,16 @@ void sched_wakeup(struct sched *s, int64_t *ret_now_ms, int64_t *ret_mono_ms);
 struct sched_stats {
     uint64_t workers, starting, idle, busy; /* workers by state; stopping ones count in workers only */
     int64_t memory_mb;
-    uint64_t running_sync, running_async;   /* jobs that hold a slot */
-    uint64_t window;                        /* ready events in memory */
+    uint64_t running_sync, running_async; /* jobs that hold a slot */
+    uint64_t window;                      /* ready events in memory */
 };
 void sched_stats(const struct sched *s, struct sched_stats *ret);
+
+/* The ids of all live workers, malloc'ed into *ret (NULL when there are none or no memory); how many. */
+size_t sched_worker_ids(const struct sched *s, uint64_t **ret);
+
+/* The function a worker belongs to; 0: no such worker. */
+uint64_t sched_worker_function(const struct sched *s, uint64_t worker);
 
 /* Why a function's workers are not being started, for people: milliseconds until the next try, 0 = no fault. */
 int64_t sched_function_backoff(const struct sched *s, uint64_t fid, int64_t mono_ms);

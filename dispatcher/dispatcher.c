@@ -1,0 +1,588 @@
+#include "dispatcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "priv.h"
+
+struct known *dispatcher_known(struct dispatcher *d, uint64_t fid)
+{
+    struct known *k = NULL;
+    HASH_FIND(hh, d->known, &fid, sizeof fid, k);
+    return k;
+}
+
+/* --- decisions ---------------------------------------------------------------------------------------------------- */
+
+static void carry_out(struct dispatcher *d, const struct sched_decision *dec)
+{
+    switch (dec->kind) {
+    case SCHED_START_WORKER:
+        work_start_worker(d, dec);
+        break;
+    case SCHED_RUN:
+        work_run(d, dec);
+        break;
+    case SCHED_STOP_WORKER:
+        executor_stop(d->executor, dec->worker);
+        break;
+    case SCHED_EXPIRE:
+        work_expire(d, dec);
+        break;
+    case SCHED_REFILL:
+        backlog_refill(d->backlog, dec->fid, dec->after_seq, dec->max_n);
+        break;
+    case SCHED_REFUSE:
+        calls_refuse(d, dec->job.key, dec->refusal);
+        break;
+    }
+}
+
+/* The events' time, as far as it is believed. After a forward step of the real clock, ages are taken as they were
+ * before it for a minute of monotonic time: a wrong clock that is set right again must not have given up a whole
+ * backlog. */
+static int64_t trusted_now(struct dispatcher *d, int64_t mono_ms)
+{
+    int64_t now = clock_now_ms(d->deps.clock);
+    if (d->deps.clock->is_virtual)
+        return now;
+    int64_t step = d->last_mono_ms == 0 ? 0 : (now - d->last_now_ms) - (mono_ms - d->last_mono_ms);
+    d->last_now_ms = now;
+    d->last_mono_ms = mono_ms;
+    if (step > CLOCK_STEP_MS) {
+        log_warn("dispatcher",
+                 "the clock was set forward by_ms=%lld; no event is given up for its age during the next minute",
+                 (long long)step);
+        d->hold_ms = mono_ms < d->hold_until_mono_ms ? d->hold_ms + step : step;
+        d->hold_until_mono_ms = mono_ms + CLOCK_STEP_HOLD_MS;
+    }
+    return mono_ms < d->hold_until_mono_ms ? now - d->hold_ms : now;
+}
+
+static void publish_status(struct dispatcher *d)
+{
+    struct sched_stats st;
+    sched_stats(d->sched, &st);
+    pthread_mutex_lock(&d->mu);
+    d->status = (struct dispatcher_status){.workers = st.workers,
+                                           .workers_busy = st.busy,
+                                           .workers_starting = st.starting,
+                                           .worker_memory_mb = (uint64_t)st.memory_mb,
+                                           .running_sync = st.running_sync,
+                                           .running_async = st.running_async,
+                                           .shutting_down = d->draining};
+    pthread_mutex_unlock(&d->mu);
+}
+
+static void arm_tick(struct dispatcher *d, int64_t now_ms, int64_t mono_ms)
+{
+    int64_t at_now, at_mono, delay = INT64_MAX;
+    sched_wakeup(d->sched, &at_now, &at_mono);
+    if (at_now != INT64_MAX && !d->deps.clock->is_virtual)
+        delay = at_now - now_ms;
+    if (at_mono != INT64_MAX && at_mono - mono_ms < delay)
+        delay = at_mono - mono_ms;
+    if (delay == INT64_MAX)
+        loop_timer_cancel(d->tick);
+    else
+        loop_timer_arm(d->tick, delay < 1 ? 1 : delay);
+}
+
+static void pump_posted(void *arg)
+{
+    struct dispatcher *d = arg;
+    d->pump_again = false;
+    dispatcher_pump(d);
+}
+
+void dispatcher_pump(struct dispatcher *d)
+{
+    if (d->pumping) /* called from inside a decision: the outer pull goes on until there is nothing left */
+        return;
+    d->pumping = true;
+    int64_t mono = clock_mono_ms();
+    int64_t now = trusted_now(d, mono);
+    struct sched_decision dec;
+    int n = 0;
+    while (n < DECISIONS_A_TURN && sched_next(d->sched, now, mono, &dec)) {
+        carry_out(d, &dec);
+        n++;
+    }
+    d->pumping = false;
+    publish_status(d);
+    faults_degradations(d);
+    if (n == DECISIONS_A_TURN && !d->pump_again && loop_post(d->loop, pump_posted, d) == 0)
+        d->pump_again = true; /* bounded work per turn: the loop sees to its sockets in between */
+    arm_tick(d, now, mono);
+}
+
+static void on_tick(void *arg)
+{
+    dispatcher_pump(arg);
+}
+
+/* --- what becomes due --------------------------------------------------------------------------------------------- */
+
+static void end_clock_waits(struct dispatcher *d)
+{
+    struct clock_wait *w;
+    while ((w = TAILQ_FIRST(&d->clock_waits)) != NULL) {
+        TAILQ_REMOVE(&d->clock_waits, w, link);
+        w->cb(w->arg);
+        free(w);
+    }
+}
+
+struct promoted {
+    struct dispatcher *d;
+    int err;
+    uint64_t n;
+};
+
+static void promoted_here(void *arg)
+{
+    struct promoted *p = arg;
+    struct dispatcher *d = p->d;
+    int err = p->err;
+    free(p);
+    d->promoting = false;
+    if (err < 0 && err != ERR_SHUTDOWN) {
+        log_error("dispatcher", "due events cannot be queued err=%s; trying again in a second", err_name(err));
+        loop_timer_arm(d->due, 1000);
+    }
+    dispatcher_op_done(d);
+    if (err == 0)
+        dispatcher_promote(d);
+}
+
+static void promoted(int err, uint64_t n, void *arg)
+{
+    struct promoted *p = arg;
+    p->err = err;
+    p->n = n;
+    BIDE_ASSERT(loop_post(p->d->loop, promoted_here, p) == 0, "out of memory for a completion");
+}
+
+void dispatcher_promote(struct dispatcher *d)
+{
+    int64_t due, now = clock_now_ms(d->deps.clock);
+    bool any = queue_next_due(d->deps.queue, &due);
+    if (d->promoting)
+        return;
+    if (!any || due > now || d->draining) {
+        if (any && !d->deps.clock->is_virtual)
+            loop_timer_arm(d->due, due - now);
+        end_clock_waits(d);
+        return;
+    }
+    struct promoted *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        loop_timer_arm(d->due, 1000);
+        return;
+    }
+    p->d = d;
+    if (queue_promote_due(d->deps.queue, now, PROMOTE_AT_ONCE, promoted, p) < 0) {
+        free(p);
+        return; /* shutting down */
+    }
+    d->promoting = true;
+    d->ops++;
+}
+
+static void on_due(void *arg)
+{
+    dispatcher_promote(arg);
+}
+
+static void clock_moved(void *arg)
+{
+    struct clock_wait *w = arg;
+    struct dispatcher *d = *(struct dispatcher **)(w + 1);
+    TAILQ_INSERT_TAIL(&d->clock_waits, w, link);
+    dispatcher_promote(d);
+    dispatcher_pump(d);
+}
+
+int dispatcher_clock_moved(struct dispatcher *d, void (*cb)(void *arg), void *arg)
+{
+    struct clock_wait *w = malloc(sizeof *w + sizeof(struct dispatcher *));
+    if (w == NULL)
+        return ERR_NOMEM;
+    w->cb = cb;
+    w->arg = arg;
+    *(struct dispatcher **)(w + 1) = d;
+    int rc = loop_post(d->loop, clock_moved, w);
+    if (rc < 0)
+        free(w);
+    return rc;
+}
+
+/* --- events that became ready, told by the store thread ----------------------------------------------------------- */
+
+struct ready_note {
+    struct dispatcher *d;
+    struct cached *c;
+};
+
+static void ready_here(void *arg)
+{
+    struct ready_note *n = arg;
+    struct dispatcher *d = n->d;
+    struct cached *c = n->c;
+    free(n);
+    if (work_add(d, c, false))
+        dispatcher_pump(d);
+}
+
+static void on_queue_ready(const struct event *ev, const void *payload, size_t payload_len, void *arg)
+{
+    struct dispatcher *d = arg;
+    bool keep = payload != NULL && payload_len <= CACHED_ONE_MAX && atomic_load(&d->cached_bytes) < CACHED_PAYLOAD_MAX;
+    struct ready_note *n = malloc(sizeof *n);
+    struct cached *c = cached_new(ev, keep ? payload : NULL, payload_len);
+    BIDE_ASSERT(n != NULL && c != NULL, "out of memory for a ready event; it is on disk, a restart finds it");
+    if (c->payload != NULL)
+        atomic_fetch_add(&d->cached_bytes, (int64_t)c->payload_len);
+    *n = (struct ready_note){.d = d, .c = c};
+    BIDE_ASSERT(loop_post(d->loop, ready_here, n) == 0,
+                "out of memory for a ready event; it is on disk, a restart finds it");
+}
+
+/* --- functions ---------------------------------------------------------------------------------------------------- */
+
+struct change_note {
+    struct dispatcher *d;
+    const struct function *fn;
+    uint64_t fid;
+    bool deleted;
+};
+
+static void tell_scheduler(struct dispatcher *d, const struct function *f)
+{
+    struct sched_function sf = {.fid = f->fid,
+                                .generation = f->generation,
+                                .reserved = f->reserved,
+                                .memory_mb = f->memory_mb,
+                                .paused = f->paused};
+    if (sched_function_put(d->sched, &sf) < 0)
+        log_error("dispatcher", "out of memory for function %s: its events wait until it is changed or bided restarts",
+                  f->name);
+    if (f->memory_mb > settings_int(d->deps.settings, SET_WORKER_MEMORY) >> 20)
+        faults_set(d, f, "its MemorySize is more than all workers together may have (worker.memory)", 0);
+}
+
+static struct known *know(struct dispatcher *d, const struct function *fn, uint64_t fid)
+{
+    struct known *k = dispatcher_known(d, fid);
+    if (k == NULL) {
+        k = calloc(1, sizeof *k);
+        BIDE_ASSERT(k != NULL, "out of memory for a function");
+        k->fid = fid;
+        k->synced_starts = d->deps.unclean ? SYNCED_STARTS : 0;
+        HASH_ADD(hh, d->known, fid, sizeof k->fid, k);
+    }
+    function_unref(k->fn);
+    k->fn = function_ref(fn);
+    return k;
+}
+
+struct deletion {
+    struct dispatcher *d;
+    uint64_t fid;
+    int err;
+    uint64_t n;
+};
+
+static void bury(struct dispatcher *d, uint64_t fid);
+
+static void buried_here(void *arg)
+{
+    struct deletion *x = arg;
+    struct dispatcher *d = x->d;
+    bool more = x->err == 0 && x->n == DELETE_AT_ONCE;
+    if (x->err < 0 && x->err != ERR_SHUTDOWN)
+        log_error("dispatcher",
+                  "events of a deleted function cannot be made dead letters err=%s; a restart goes on with it",
+                  err_name(x->err));
+    if (more)
+        bury(d, x->fid);
+    else if (x->err == 0 && registry_forget(d->deps.registry, x->fid) < 0)
+        log_debug("dispatcher", "tombstone kept fid=%llu", (unsigned long long)x->fid);
+    free(x);
+    dispatcher_op_done(d);
+}
+
+static void buried(int err, uint64_t n, void *arg)
+{
+    struct deletion *x = arg;
+    x->err = err;
+    x->n = n;
+    BIDE_ASSERT(loop_post(x->d->loop, buried_here, x) == 0, "out of memory for a completion");
+}
+
+/* A chunk of a deleted function's events becomes dead letters. */
+static void bury(struct dispatcher *d, uint64_t fid)
+{
+    struct deletion *x = calloc(1, sizeof *x);
+    if (x == NULL)
+        return; /* the tombstone stays: a restart goes on */
+    x->d = d;
+    x->fid = fid;
+    if (queue_function_deleted(d->deps.queue, fid, DELETE_AT_ONCE, buried, x) < 0) {
+        free(x);
+        return;
+    }
+    d->ops++;
+}
+
+static void forget_events_of(struct dispatcher *d, uint64_t fid)
+{
+    struct cached *c, *next;
+    HASH_ITER (hh, d->cached, c, next)
+        if (c->fid == fid) {
+            HASH_DEL(d->cached, c);
+            cached_free(d, c);
+        }
+}
+
+static void change_here(void *arg)
+{
+    struct change_note *n = arg;
+    struct dispatcher *d = n->d;
+    struct known *k = know(d, n->fn, n->fid);
+    faults_clear(d, n->fid); /* whatever it was, the next start tells anew */
+    if (n->deleted) {
+        k->deleted = true;
+        sched_function_del(d->sched, n->fid);
+        forget_events_of(d, n->fid);
+        bury(d, n->fid);
+    } else {
+        tell_scheduler(d, n->fn);
+    }
+    function_unref(n->fn);
+    free(n);
+    dispatcher_pump(d);
+}
+
+static void on_function_change(const struct function *f, bool deleted, void *arg)
+{
+    struct dispatcher *d = arg;
+    struct change_note *n = malloc(sizeof *n);
+    BIDE_ASSERT(n != NULL, "out of memory for a function's change");
+    *n = (struct change_note){.d = d, .fn = function_ref(f), .fid = f->fid, .deleted = deleted};
+    BIDE_ASSERT(loop_post(d->loop, change_here, n) == 0, "out of memory for a function's change");
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static void begin_backlog(uint64_t fid, uint64_t queued, uint64_t waiting, void *arg)
+{
+    struct dispatcher *d = arg;
+    (void)waiting;
+    if (queued > 0)
+        sched_backlog(d->sched, fid);
+}
+
+static void begin_tombstone(uint64_t fid, const char *name, void *arg)
+{
+    struct dispatcher *d = arg;
+    log_info("dispatcher", "going on with the deletion of function %s", name);
+    bury(d, fid);
+}
+
+static void begin_here(void *arg)
+{
+    struct dispatcher *d = arg;
+    const struct function *page[64];
+    char after[FUNCTION_NAME_MAX + 1] = "";
+    size_t n;
+    while ((n = registry_list(d->deps.registry, after, page, 64)) > 0) {
+        memcpy(after, page[n - 1]->name, sizeof after);
+        for (size_t i = 0; i < n; i++) {
+            (void)know(d, page[i], page[i]->fid);
+            tell_scheduler(d, page[i]);
+            function_unref(page[i]);
+        }
+    }
+    if (queue_functions(d->deps.queue, begin_backlog, d) < 0 ||
+        registry_tombstones(d->deps.registry, begin_tombstone, d) < 0)
+        log_error("dispatcher", "the backlog cannot be read: events queued before this start wait for the next one");
+    dispatcher_promote(d);
+    dispatcher_pump(d);
+}
+
+void dispatcher_begin(struct dispatcher *d)
+{
+    BIDE_ASSERT(loop_post(d->loop, begin_here, d) == 0, "out of memory at start");
+}
+
+static void on_grace_over(void *arg);
+
+int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, struct err *e)
+{
+    struct dispatcher *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return err_set(e, ERR_NOMEM, "dispatcher: out of memory");
+    const struct settings *s = deps->settings;
+    d->deps = *deps;
+    d->loop = deps->loop;
+    d->next_run = 1;
+    atomic_store(&d->next_call, 1);
+    TAILQ_INIT(&d->clock_waits);
+    pthread_mutex_init(&d->mu, NULL);
+    d->policy = (struct backoff_policy){.first_wait_ms = settings_int(s, SET_ASYNC_RETRY_FIRST_WAIT),
+                                        .multiplier = settings_real(s, SET_ASYNC_RETRY_MULTIPLIER),
+                                        .max_wait_ms = settings_int(s, SET_ASYNC_RETRY_MAX_WAIT),
+                                        .jitter = settings_real(s, SET_ASYNC_RETRY_JITTER),
+                                        .max_disruptions = (uint32_t)settings_int(s, SET_ASYNC_MAX_DISRUPTIONS)};
+    struct sched_limits lim = {.account = (int32_t)settings_int(s, SET_ACCOUNT_CONCURRENCY),
+                               .worker_memory_mb = settings_int(s, SET_WORKER_MEMORY) >> 20,
+                               .worker_starts = (uint32_t)settings_int(s, SET_WORKER_STARTS),
+                               .worker_idle_ms = settings_int(s, SET_WORKER_IDLE),
+                               .requeue_first_ms = settings_int(s, SET_ASYNC_REQUEUE_FIRST_WAIT),
+                               .requeue_max_ms = settings_int(s, SET_ASYNC_REQUEUE_MAX_WAIT)};
+    struct executor_opts xo = {.runtimes_dir = deps->runtimes_dir, .init_limit_ms = 10000, .freeze_after_ms = 20};
+    int rc = sched_new(&d->sched, &lim);
+    if (rc == 0)
+        rc = loop_timer_new(d->loop, on_tick, d, &d->tick);
+    if (rc == 0)
+        rc = loop_timer_new(d->loop, on_due, d, &d->due);
+    if (rc == 0)
+        rc = loop_timer_new(d->loop, on_grace_over, d, &d->grace);
+    if (rc == 0)
+        rc = backlog_new(&d->backlog, d);
+    if (rc < 0)
+        (void)err_set(e, rc, "dispatcher: cannot be set up (%s)", err_name(rc));
+    else
+        rc = executor_new(&d->executor, d->loop, deps->executor_sock, &xo, &work_executor_cbs, d, e);
+    if (rc < 0) {
+        dispatcher_free(d);
+        return rc;
+    }
+    queue_on_ready(deps->queue, on_queue_ready, d);
+    registry_on_change(deps->registry, on_function_change, d);
+    *ret = d;
+    return 0;
+}
+
+void dispatcher_free(struct dispatcher *d)
+{
+    if (d == NULL)
+        return;
+    struct cached *c, *next_c;
+    struct call *call, *next_call;
+    struct job *j, *next_j;
+    struct known *k, *next_k;
+    backlog_free(d->backlog);
+    executor_free(d->executor);
+    HASH_ITER (hh, d->jobs, j, next_j) {
+        HASH_DEL(d->jobs, j);
+        cached_free(d, j->ev);
+        free(j);
+    }
+    HASH_ITER (hh, d->cached, c, next_c) {
+        HASH_DEL(d->cached, c);
+        cached_free(d, c);
+    }
+    HASH_ITER (hh, d->calls, call, next_call)
+        calls_free(d, call);
+    HASH_ITER (hh, d->known, k, next_k) {
+        HASH_DEL(d->known, k);
+        function_unref(k->fn);
+        free(k);
+    }
+    for (size_t i = 0; i < d->n_degradations; i++)
+        free(d->degradations[i]);
+    loop_timer_free(d->tick);
+    loop_timer_free(d->due);
+    loop_timer_free(d->grace);
+    sched_free(d->sched);
+    pthread_mutex_destroy(&d->mu);
+    free(d);
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+
+void dispatcher_op_done(struct dispatcher *d)
+{
+    BIDE_ASSERT(d->ops > 0, "a completion too many");
+    d->ops--;
+    dispatcher_check_drained(d);
+}
+
+static void stop_workers(struct dispatcher *d)
+{
+    if (d->stopping_workers)
+        return;
+    d->stopping_workers = true;
+    uint64_t *ids = NULL;
+    size_t n = sched_worker_ids(d->sched, &ids);
+    for (size_t i = 0; i < n; i++)
+        executor_stop(d->executor, ids[i]);
+    free(ids);
+}
+
+void dispatcher_check_drained(struct dispatcher *d)
+{
+    if (!d->draining || d->drained == NULL)
+        return;
+    if (d->jobs == NULL && d->calls == NULL)
+        stop_workers(d);
+    if (d->ops > 0 || d->jobs != NULL || executor_workers(d->executor) > 0)
+        return;
+    void (*cb)(void *) = d->drained;
+    d->drained = NULL;
+    loop_timer_cancel(d->grace);
+    cb(d->drained_arg);
+}
+
+static void on_grace_over(void *arg)
+{
+    struct dispatcher *d = arg;
+    log_warn("dispatcher", "shutdown.grace is over: what still runs is broken off and will run again");
+    stop_workers(d);
+    dispatcher_check_drained(d);
+}
+
+struct shutdown_note {
+    struct dispatcher *d;
+    int64_t grace_ms;
+};
+
+static void shutdown_here(void *arg)
+{
+    struct shutdown_note *n = arg;
+    struct dispatcher *d = n->d;
+    d->draining = true;
+    sched_drain(d->sched);
+    loop_timer_arm(d->grace, n->grace_ms);
+    free(n);
+    end_clock_waits(d);
+    dispatcher_pump(d);
+    dispatcher_check_drained(d);
+}
+
+void dispatcher_shutdown(struct dispatcher *d, int64_t grace_ms, void (*cb)(void *arg), void *arg)
+{
+    struct shutdown_note *n = malloc(sizeof *n);
+    d->drained_arg = arg;
+    d->drained = cb;
+    BIDE_ASSERT(n != NULL, "out of memory at the end");
+    *n = (struct shutdown_note){.d = d, .grace_ms = grace_ms};
+    BIDE_ASSERT(loop_post(d->loop, shutdown_here, n) == 0, "out of memory at the end");
+}
+
+/* --- looking at it ------------------------------------------------------------------------------------------------ */
+
+void dispatcher_status(struct dispatcher *d, struct dispatcher_status *ret)
+{
+    pthread_mutex_lock(&d->mu);
+    *ret = d->status;
+    pthread_mutex_unlock(&d->mu);
+}
+
+int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e)
+{
+    return executor_runtime_check(runtimes_dir, runtime, e);
+}

@@ -1,0 +1,167 @@
+/* The shell's insides, shared by dispatcher.c, work.c, backlog.c and calls.c alone. Everything here belongs to the
+ * dispatcher's thread unless it says otherwise.
+ */
+#ifndef DISPATCHER_PRIV_H
+#define DISPATCHER_PRIV_H
+
+#include <bsd/sys/queue.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "backoff.h"
+#include "dispatcher.h"
+#include "executor/executor.h"
+#include "scheduler.h"
+
+enum {
+    DECISIONS_A_TURN = 256,
+    PROMOTE_AT_ONCE = 512,
+    DELETE_AT_ONCE = 512,
+    SYNCED_STARTS = 8,             /* first starts of a function after a crash that wait for the disk */
+    CACHED_PAYLOAD_MAX = 16 << 20, /* bytes of payloads of ready events held in memory, all functions */
+    CACHED_ONE_MAX = 64 * 1024,    /* a longer payload is read when it is needed */
+    REFILL_BYTES = 1 << 20,
+    DEFAULT_RETRIES = 2,   /* Lambda: MaximumRetryAttempts */
+    DEFAULT_AGE_S = 21600, /* Lambda: MaximumEventAgeInSeconds */
+    FAULTS_MAX = 64,       /* shown at once */
+    DEGRADATIONS_MAX = 16,
+    CLOCK_STEP_MS = 10000,      /* a forward jump of the real clock by more than this is a step */
+    CLOCK_STEP_HOLD_MS = 60000, /* ages are not believed for so long after one */
+};
+
+/* A function as the scheduler knows it. */
+struct known {
+    UT_hash_handle hh; /* by fid */
+    uint64_t fid;
+    const struct function *fn; /* the newest snapshot; the last one when deleted */
+    bool deleted;
+    uint32_t synced_starts; /* so many more wait for the disk */
+};
+
+/* Why a function's workers cannot be started: shown by `bide status`. */
+struct fault {
+    uint64_t fid; /* 0: unused */
+    char name[FUNCTION_NAME_MAX + 1];
+    char why[320];
+    int64_t retry_at_mono_ms; /* 0: not until it is changed */
+};
+
+/* A ready event in the scheduler's window: what a hand-over needs, and no more. */
+struct cached {
+    UT_hash_handle hh; /* by seq */
+    uint64_t seq;
+    uint64_t fid;
+    struct id id;
+    int64_t accepted_at_ms;
+    uint32_t attempts, disruptions, lone_runs, payload_len;
+    char *payload;   /* NULL: not at hand */
+    char *qualifier; /* NULL: none */
+    char *trace;     /* NULL: none */
+};
+
+struct call {
+    UT_hash_handle hh; /* by id */
+    uint64_t id;
+    const struct function *fn;
+    struct id request_id;
+    char *qualifier, *trace, *client_context; /* NULL: none */
+    char *payload;
+    size_t payload_len;
+    bool want_log;
+    invoke_cb *cb;
+    void *arg;
+};
+
+/* What a busy worker does: an event or a call. */
+struct job {
+    UT_hash_handle hh; /* by worker */
+    uint64_t worker;
+    uint64_t run;
+    uint64_t fid;
+    struct cached *ev;
+    struct call *call;
+    bool lone;
+    int64_t started_at_ms;
+    char version[32];
+};
+
+struct dispatcher {
+    struct dispatcher_deps deps;
+    struct loop *loop;
+    struct sched *sched;
+    struct executor *executor;
+    struct known *known;
+    struct cached *cached;
+    struct call *calls;
+    struct job *jobs;
+    struct loop_timer *tick; /* the scheduler's next wake-up */
+    struct loop_timer *due;  /* the earliest due time */
+    struct loop_timer *grace;
+    bool pumping, pump_again;
+    bool promoting;
+    uint64_t next_run;
+    struct backoff_policy policy;
+    int64_t last_now_ms, last_mono_ms, hold_ms, hold_until_mono_ms;
+
+    /* clock moved: who waits for everything due to be queued */
+    TAILQ_HEAD(, clock_wait) clock_waits;
+
+    /* shutdown */
+    bool draining, stopping_workers;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    uint64_t ops; /* submitted, completion not yet seen here */
+
+    struct backlog *backlog;
+
+    /* any thread */
+    _Atomic uint64_t next_call;
+    _Atomic int64_t cached_bytes;
+    pthread_mutex_t mu; /* guards status and faults below */
+    struct dispatcher_status status;
+    struct fault faults[FAULTS_MAX];
+    char *degradations[DEGRADATIONS_MAX];
+    size_t n_degradations;
+};
+
+struct clock_wait {
+    TAILQ_ENTRY(clock_wait) link;
+    void (*cb)(void *arg);
+    void *arg;
+};
+
+/* dispatcher.c */
+void dispatcher_pump(struct dispatcher *d);
+struct known *dispatcher_known(struct dispatcher *d, uint64_t fid);
+void dispatcher_promote(struct dispatcher *d); /* move what is due, then re-arm */
+void dispatcher_op_done(struct dispatcher *d); /* one of d->ops has come back */
+void dispatcher_check_drained(struct dispatcher *d);
+
+/* faults.c: what an operator is told; these three on the dispatcher's thread */
+void faults_set(struct dispatcher *d, const struct function *f, const char *why, int64_t retry_at_mono_ms);
+void faults_clear(struct dispatcher *d, uint64_t fid);
+void faults_degradations(struct dispatcher *d);
+bool faults_why(struct dispatcher *d, uint64_t fid, char *out, size_t cap); /* "" and false: none */
+
+/* work.c: events on workers */
+struct cached *cached_new(const struct event *ev, const void *payload, size_t payload_len);
+void cached_free(struct dispatcher *d, struct cached *c);
+bool work_add(struct dispatcher *d, struct cached *c, bool from_disk); /* takes c */
+void work_forget(struct dispatcher *d, uint64_t seq);
+void work_start_worker(struct dispatcher *d, const struct sched_decision *dec);
+void work_run(struct dispatcher *d, const struct sched_decision *dec);
+void work_expire(struct dispatcher *d, const struct sched_decision *dec);
+extern const struct executor_cbs work_executor_cbs;
+
+/* calls.c */
+void calls_answer(struct dispatcher *d, struct call *c, const struct invoke_answer *a); /* ends c */
+void calls_refuse(struct dispatcher *d, uint64_t id, enum sched_refusal why);
+void calls_free(struct dispatcher *d, struct call *c);
+
+/* backlog.c: a reader thread that refills windows from disk */
+int backlog_new(struct backlog **ret, struct dispatcher *d) BIDE_MUST_USE;
+void backlog_free(struct backlog *b); /* joins the thread */
+void backlog_refill(struct backlog *b, uint64_t fid, uint64_t after_seq, uint32_t max_n);
+
+#endif
