@@ -37,8 +37,9 @@ int err_sys(struct err *e, int code, int sys, const char *fmt, ...)
 const char *err_name(int code)
 {
     static const char *const names[] = {
-        "ok",          "ERR_NOMEM",   "ERR_IO",   "ERR_NOTFOUND", "ERR_EXISTS", "ERR_FULL",     "ERR_TOOBIG",   "ERR_INVALID",
-        "ERR_CORRUPT", "ERR_VERSION", "ERR_BUSY", "ERR_AGAIN",    "ERR_DENIED", "ERR_CONFLICT", "ERR_SHUTDOWN", "ERR_INTERNAL",
+        "ok",         "ERR_NOMEM",    "ERR_IO",       "ERR_NOTFOUND", "ERR_EXISTS", "ERR_FULL",
+        "ERR_TOOBIG", "ERR_INVALID",  "ERR_CORRUPT",  "ERR_VERSION",  "ERR_BUSY",   "ERR_AGAIN",
+        "ERR_DENIED", "ERR_CONFLICT", "ERR_SHUTDOWN", "ERR_INTERNAL",
     };
     if (code > 0 || -code >= (int)(sizeof names / sizeof names[0]))
         return "ERR_UNKNOWN";

@@ -32,7 +32,7 @@ struct err {
 };
 
 #define BIDE_PRINTF(fmt_, first_) __attribute__((format(printf, fmt_, first_)))
-#define BIDE_MUST_USE __attribute__((warn_unused_result))
+#define BIDE_MUST_USE             __attribute__((warn_unused_result))
 
 /* Fill e (when not NULL) and return code. The text is cut, never overrun. */
 int err_set(struct err *e, int code, const char *fmt, ...) BIDE_PRINTF(3, 4);
@@ -45,12 +45,11 @@ const char *err_name(int code);
 
 /* Our bug: print file, line, condition and the given detail on stderr and abort. On in every build: the store makes
  * dying safe, so a broken invariant never limps on. */
-#define BIDE_ASSERT(cond_, ...)                                                                                       \
-    do {                                                                                                              \
-        if (__builtin_expect(!(cond_), 0))                                                                            \
-            bide_assert_fail(__FILE__, __LINE__, #cond_, __VA_ARGS__);                                                \
+#define BIDE_ASSERT(cond_, ...)                                                                                        \
+    do {                                                                                                               \
+        if (__builtin_expect(!(cond_), 0))                                                                             \
+            bide_assert_fail(__FILE__, __LINE__, #cond_, __VA_ARGS__);                                                 \
     } while (0)
-_Noreturn void bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...)
-    BIDE_PRINTF(4, 5);
+_Noreturn void bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...) BIDE_PRINTF(4, 5);
 
 #endif

@@ -66,7 +66,8 @@ void sha256_sum(const void *p, size_t n, uint8_t out[SHA256_LEN])
     BIDE_ASSERT(EVP_Digest(p, n, out, NULL, md(), NULL) == 1, "digest");
 }
 
-/* RFC 2104 on two digests: the library's own HMAC fetches and allocates at every call, and this runs for each request. */
+/* RFC 2104 on two digests: the library's own HMAC fetches and allocates at every call, and this runs for each request.
+ */
 void hmac_sha256(const void *key, size_t key_len, const void *p, size_t n, uint8_t out[SHA256_LEN])
 {
     enum { BLOCK = 64 };

@@ -27,7 +27,8 @@ struct id id_new(struct id_gen *g, int64_t now_ms)
     pthread_mutex_lock(&g->mu);
     if (now_ms > g->last_ms) {
         g->last_ms = now_ms;
-        g->counter = ((uint32_t)r[0] << 24 | (uint32_t)r[1] << 16 | (uint32_t)r[2] << 8 | r[3]) & ((1u << COUNTER_SEED_BITS) - 1);
+        g->counter = ((uint32_t)r[0] << 24 | (uint32_t)r[1] << 16 | (uint32_t)r[2] << 8 | r[3]) &
+                     ((1u << COUNTER_SEED_BITS) - 1);
     } else if (++g->counter >> COUNTER_BITS != 0) {
         g->last_ms++;
         g->counter = 0;

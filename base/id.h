@@ -32,8 +32,8 @@ struct id id_new(struct id_gen *g, int64_t now_ms);
 /* A version 4 (random) UUID, for revision ids. */
 struct id id_random(void);
 
-void id_format(const struct id *id, char out[ID_TEXT_LEN + 1]);               /* lower case, NUL-terminated */
-int id_parse(const char *text, size_t len, struct id *ret) BIDE_MUST_USE;     /* ERR_INVALID; either case */
+void id_format(const struct id *id, char out[ID_TEXT_LEN + 1]);           /* lower case, NUL-terminated */
+int id_parse(const char *text, size_t len, struct id *ret) BIDE_MUST_USE; /* ERR_INVALID; either case */
 int id_cmp(const struct id *a, const struct id *b);
 bool id_is_zero(const struct id *id);
 

@@ -57,8 +57,8 @@ void log_write(enum log_level level, const char *area, const char *fmt, ...)
     bool json = atomic_load(&cur_format) == LOG_FORMAT_JSON;
     (void)escape(msg, safe, sizeof safe, json);
     clock_format_iso(clock_real_ms(), stamp);
-    int n = json ? snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":\"%s\"}\n", stamp,
-                            level_names[level], area, safe)
+    int n = json ? snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":\"%s\"}\n",
+                            stamp, level_names[level], area, safe)
                  : snprintf(line, sizeof line, "%s %s %s %s\n", stamp, level_names[level], area, safe);
     /* Nobody is left to be told when the log itself cannot be written. */
     if (n > 0 && fd_write_all(atomic_load(&cur_fd), line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)

@@ -11,7 +11,8 @@ struct unit {
 
 /* Largest first, so that formatting finds the shortest exact form. */
 static const struct unit durations[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-static const struct unit sizes[] = {{"TiB", 1ULL << 40}, {"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"", 1}};
+static const struct unit sizes[] = {
+    {"TiB", 1ULL << 40}, {"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"", 1}};
 #define N(a_) (sizeof(a_) / sizeof((a_)[0]))
 
 int num_parse_u64(const char *text, size_t len, uint64_t *ret)

@@ -108,8 +108,8 @@ static bool scan_length(struct scan *s, size_t bytes, size_t *ret)
     return scan_take(s, bytes);
 }
 
-/* One value: what the format bytes claim must fit what is there. A container's claim is bounded by the bytes left, since
- * every member needs at least one; maps and extensions are not in our records. */
+/* One value: what the format bytes claim must fit what is there. A container's claim is bounded by the bytes left,
+ * since every member needs at least one; maps and extensions are not in our records. */
 static bool scan_value(struct scan *s, int depth)
 {
     if (s->left == 0 || depth > UNPACK_DEPTH)

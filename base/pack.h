@@ -16,8 +16,8 @@
  *   if (unpack_finish(&u) < 0) ...               // ERR_CORRUPT if anything before was wrong
  *   unpack_done(&u);                             // always
  *
- * Slices point into the bytes given to unpack_init. Items after the last one read are ignored by unpack_done and refused
- * by unpack_finish; unpack_left says how many there are, so that a newer minor format can append.
+ * Slices point into the bytes given to unpack_init. Items after the last one read are ignored by unpack_done and
+ * refused by unpack_finish; unpack_left says how many there are, so that a newer minor format can append.
  */
 #ifndef BASE_PACK_H
 #define BASE_PACK_H
@@ -48,9 +48,9 @@ int pack_error(const struct pack *p) BIDE_MUST_USE; /* 0, ERR_TOOBIG or ERR_NOME
 enum { UNPACK_DEPTH = 8 };
 
 struct unpack {
-    void *zone;                                       /* the library's memory */
-    const void *item[UNPACK_DEPTH];                   /* arrays entered, outermost first */
-    uint32_t next[UNPACK_DEPTH];                      /* next index in each */
+    void *zone;                     /* the library's memory */
+    const void *item[UNPACK_DEPTH]; /* arrays entered, outermost first */
+    uint32_t next[UNPACK_DEPTH];    /* next index in each */
     int depth;
     int error;
 };

@@ -19,6 +19,7 @@ int record_end(struct buf *out, struct pack *p) BIDE_MUST_USE;
 
 /* Check the frame and open the body. max_version: the newest this program reads. On success the caller must
  * unpack_done(u). ERR_CORRUPT, ERR_VERSION, ERR_NOMEM. */
-int record_open(const void *data, size_t len, uint8_t max_version, uint8_t *ret_version, struct unpack *u) BIDE_MUST_USE;
+int record_open(const void *data, size_t len, uint8_t max_version, uint8_t *ret_version,
+                struct unpack *u) BIDE_MUST_USE;
 
 #endif

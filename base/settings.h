@@ -4,7 +4,8 @@
  *
  *   role "web" { network = host  allow = { "lambda:InvokeFunction" } }
  *
- * Unknown keys, bad values and repeated keys are refused with file and line. Immutable after loading; any thread may read.
+ * Unknown keys, bad values and repeated keys are refused with file and line. Immutable after loading; any thread may
+ * read.
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
@@ -16,7 +17,15 @@
 #include "buf.h"
 #include "err.h"
 
-enum setting_type { SETTING_STRING, SETTING_INT, SETTING_REAL, SETTING_DURATION, SETTING_SIZE, SETTING_ENUM, SETTING_BOOL };
+enum setting_type {
+    SETTING_STRING,
+    SETTING_INT,
+    SETTING_REAL,
+    SETTING_DURATION,
+    SETTING_SIZE,
+    SETTING_ENUM,
+    SETTING_BOOL
+};
 
 /* The fixed order is the order of the documentation. Each id is one row of the table in settings.c. */
 enum setting {
@@ -79,8 +88,8 @@ int settings_load(struct settings **ret, const char *path, const char *const *se
                   struct err *e) BIDE_MUST_USE;
 void settings_free(struct settings *s);
 
-int64_t settings_int(const struct settings *s, enum setting k);  /* INT, DURATION (ms), SIZE (bytes), BOOL (0/1) */
-double settings_real(const struct settings *s, enum setting k);  /* REAL */
+int64_t settings_int(const struct settings *s, enum setting k);     /* INT, DURATION (ms), SIZE (bytes), BOOL (0/1) */
+double settings_real(const struct settings *s, enum setting k);     /* REAL */
 const char *settings_str(const struct settings *s, enum setting k); /* STRING, ENUM; lives as long as s */
 size_t settings_roles(const struct settings *s, const struct setting_role **ret);
 

@@ -1,0 +1,411 @@
+#include "settings.h"
+
+#include <confuse.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "num.h"
+
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define TIB (1024.0 * GIB)
+#define SEC 1000.0
+#define DAY (86400.0 * SEC)
+
+/* The one table. Order: enum setting. */
+static const struct setting_info table[SETTING_COUNT] = {
+    [SET_LISTEN] = {"listen", SETTING_STRING, "127.0.0.1:9310", NULL, 1, 100,
+                    "address and port of the HTTP API; port 0 picks one"},
+    [SET_USER] = {"user", SETTING_STRING, "bide", NULL, 1, 64, "whom the engine runs as when started as root"},
+    [SET_REGION] = {"region", SETTING_STRING, "us-east-1", NULL, 1, 32, "AWS region in ARNs and signatures"},
+    [SET_ACCOUNT] = {"account", SETTING_STRING, "000000000000", NULL, 12, 12, "AWS account in ARNs, twelve digits"},
+    [SET_ASYNC_RETRY_FIRST_WAIT] = {"async.retry_first_wait", SETTING_DURATION, "60s", NULL, 0, 7 * DAY,
+                                    "wait before the first retry after a function error"},
+    [SET_ASYNC_RETRY_MULTIPLIER] = {"async.retry_multiplier", SETTING_REAL, "2", NULL, 1, 100,
+                                    "growth of that wait from retry to retry"},
+    [SET_ASYNC_RETRY_MAX_WAIT] = {"async.retry_max_wait", SETTING_DURATION, "300s", NULL, 0, 7 * DAY,
+                                  "longest wait between retries"},
+    [SET_ASYNC_RETRY_JITTER] = {"async.retry_jitter", SETTING_REAL, "0", NULL, 0, 1, "share of a wait that is random"},
+    [SET_ASYNC_REQUEUE_FIRST_WAIT] = {"async.requeue_first_wait", SETTING_DURATION, "1s", NULL, 1, DAY,
+                                      "first backoff of a function whose workers cannot start"},
+    [SET_ASYNC_REQUEUE_MAX_WAIT] = {"async.requeue_max_wait", SETTING_DURATION, "300s", NULL, 1, DAY,
+                                    "longest such backoff"},
+    [SET_ASYNC_MAX_DISRUPTIONS] = {"async.max_disruptions", SETTING_INT, "5", NULL, 1, 1000,
+                                   "lone runs that may be broken off before an event is dead (Disrupted)"},
+    [SET_ASYNC_MAX_PAYLOAD] = {"async.max_payload", SETTING_SIZE, "1MiB", NULL, 1, 6291456,
+                               "largest asynchronous event"},
+    [SET_ACCOUNT_CONCURRENCY] = {"account.concurrency", SETTING_INT, "1000", NULL, 1, 100000,
+                                 "invocations at once, all functions"},
+    [SET_ACCOUNT_UNRESERVED_MINIMUM] = {"account.unreserved_minimum", SETTING_INT, "100", NULL, 0, 100000,
+                                        "concurrency that must stay unreserved"},
+    [SET_WORKER_MEMORY] = {"worker.memory", SETTING_SIZE, "60 % of RAM", NULL, 128 * MIB, 1024 * TIB,
+                           "bound of the sum of MemorySize over live workers"},
+    [SET_WORKER_STARTS] = {"worker.starts", SETTING_INT, "number of cores", NULL, 1, 1024,
+                           "worker starts in progress at once"},
+    [SET_WORKER_IDLE] = {"worker.idle", SETTING_DURATION, "5m", NULL, 0, 30 * DAY,
+                         "an idle worker is stopped after this"},
+    [SET_QUEUE_MAX_BYTES] = {"queue.max_bytes", SETTING_SIZE, "64GiB", NULL, MIB, 64 * TIB,
+                             "size the store may grow to"},
+    [SET_QUEUE_RESERVE_BYTES] = {"queue.reserve_bytes", SETTING_SIZE, "64MiB", NULL, 0, TIB,
+                                 "space kept free so that accepted events can be finished"},
+    [SET_HISTORY_RETENTION] = {"history.retention", SETTING_DURATION, "7d", NULL, 0, 3650 * DAY,
+                               "how long finished events are kept"},
+    [SET_HISTORY_MAX_BYTES] = {"history.max_bytes", SETTING_SIZE, "4GiB", NULL, 0, 64 * TIB, "size of that history"},
+    [SET_HISTORY_PAYLOAD] = {"history.payload", SETTING_BOOL, "off", NULL, 0, 1, "keep payloads of finished events"},
+    [SET_DLQ_RETENTION] = {"dlq.retention", SETTING_DURATION, "14d", NULL, 0, 3650 * DAY,
+                           "how long dead letters are kept"},
+    [SET_DLQ_MAX_BYTES] = {"dlq.max_bytes", SETTING_SIZE, "half of queue.max_bytes", NULL, 0, 64 * TIB,
+                           "size of the dead-letter store"},
+    [SET_SHUTDOWN_GRACE] = {"shutdown.grace", SETTING_DURATION, "30s", NULL, 0, DAY,
+                            "how long running attempts may go on at SIGTERM"},
+    [SET_LOG_LEVEL] = {"log.level", SETTING_ENUM, "info", "error|warn|info|debug", 0, 0,
+                       "the daemon's own log, on stderr"},
+    [SET_LOG_FORMAT] = {"log.format", SETTING_ENUM, "text", "text|json", 0, 0, "form of its lines"},
+    [SET_CLOCK] = {"clock", SETTING_ENUM, "real", "real|virtual", 0, 0,
+                   "virtual: stands still and is moved by `bide clock advance`"},
+    [SET_SANDBOX] = {"sandbox", SETTING_ENUM, "strict", "strict|relaxed|off", 0, 0,
+                     "what to do when a fence cannot be had"},
+};
+
+struct value {
+    bool given;
+    int64_t integer;
+    double real;
+    char *text;
+};
+
+struct settings {
+    struct value v[SETTING_COUNT];
+    struct setting_role *roles;
+    size_t n_roles;
+};
+
+const struct setting_info *setting_info(enum setting s)
+{
+    return &table[s];
+}
+
+/* --- one value ---------------------------------------------------------------------------------------------------- */
+
+static bool in_choices(const char *choices, const char *text)
+{
+    size_t n = strlen(text);
+    for (const char *p = choices; *p != '\0';) {
+        size_t len = strcspn(p, "|");
+        if (len == n && strncmp(p, text, n) == 0)
+            return true;
+        p += len + (p[len] == '|');
+    }
+    return false;
+}
+
+static bool parse_real(const char *text, double *ret)
+{
+    char *end;
+    if (text[0] == '\0' || strspn(text, "0123456789.") != strlen(text))
+        return false;
+    *ret = strtod(text, &end);
+    return *end == '\0' && isfinite(*ret);
+}
+
+static int parse_number(const struct setting_info *i, const char *text, struct value *v)
+{
+    size_t n = strlen(text);
+    uint64_t size = 0;
+    int rc = 0;
+    switch (i->type) {
+    case SETTING_INT:
+        rc = num_parse_i64(text, n, &v->integer);
+        break;
+    case SETTING_DURATION:
+        rc = num_parse_duration_ms(text, n, &v->integer);
+        break;
+    case SETTING_SIZE:
+        rc = num_parse_size(text, n, &size);
+        if (rc == 0 && size > INT64_MAX)
+            rc = ERR_INVALID;
+        v->integer = (int64_t)size;
+        break;
+    case SETTING_BOOL:
+        v->integer = strcmp(text, "on") == 0 || strcmp(text, "true") == 0 || strcmp(text, "yes") == 0;
+        if (v->integer == 0 && strcmp(text, "off") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0)
+            rc = ERR_INVALID;
+        break;
+    case SETTING_REAL:
+        return parse_real(text, &v->real) && v->real >= i->min && v->real <= i->max ? 0 : ERR_INVALID;
+    case SETTING_STRING:
+    case SETTING_ENUM:
+        break;
+    }
+    if (rc == 0 && ((double)v->integer < i->min || (double)v->integer > i->max))
+        rc = ERR_INVALID;
+    return rc;
+}
+
+static const char *wanted(const struct setting_info *i, char *out, size_t cap)
+{
+    char lo[32], hi[32];
+    switch (i->type) {
+    case SETTING_DURATION:
+        num_format_duration_ms((int64_t)i->min, lo, sizeof lo);
+        num_format_duration_ms((int64_t)i->max, hi, sizeof hi);
+        (void)snprintf(out, cap, "a duration from %s to %s, such as 200ms, 5s, 2m, 6h, 7d", lo, hi);
+        break;
+    case SETTING_SIZE:
+        num_format_size((uint64_t)i->min, lo, sizeof lo);
+        num_format_size((uint64_t)i->max, hi, sizeof hi);
+        (void)snprintf(out, cap, "a size from %s to %s, such as 64MiB or 4GiB", lo, hi);
+        break;
+    case SETTING_INT:
+        (void)snprintf(out, cap, "a whole number from %.0f to %.0f", i->min, i->max);
+        break;
+    case SETTING_REAL:
+        (void)snprintf(out, cap, "a number from %g to %g", i->min, i->max);
+        break;
+    case SETTING_BOOL:
+        (void)snprintf(out, cap, "on or off");
+        break;
+    case SETTING_ENUM:
+        (void)snprintf(out, cap, "one of %s", i->choices);
+        break;
+    case SETTING_STRING:
+        (void)snprintf(out, cap, "%.0f to %.0f characters", i->min, i->max);
+        break;
+    }
+    return out;
+}
+
+/* where: "FILE:LINE" or "--set". */
+static int set(struct settings *s, enum setting k, const char *text, const char *where, struct err *e)
+{
+    const struct setting_info *i = &table[k];
+    struct value *v = &s->v[k];
+    char want[160];
+    int rc = 0;
+    if (i->type == SETTING_ENUM)
+        rc = in_choices(i->choices, text) ? 0 : ERR_INVALID;
+    else if (i->type == SETTING_STRING)
+        rc = (double)strlen(text) >= i->min && (double)strlen(text) <= i->max ? 0 : ERR_INVALID;
+    else
+        rc = parse_number(i, text, v);
+    if (rc == 0 && k == SET_ACCOUNT && strspn(text, "0123456789") != 12)
+        rc = ERR_INVALID;
+    if (rc < 0)
+        return err_set(e, ERR_INVALID, "%s: %s = \"%s\": it takes %s", where, i->key, text,
+                       wanted(i, want, sizeof want));
+    char *copy = strdup(text);
+    if (copy == NULL)
+        return err_set(e, ERR_NOMEM, "settings: out of memory");
+    free(v->text);
+    v->text = copy;
+    v->given = true;
+    return 0;
+}
+
+static int find_key(const char *key, size_t len)
+{
+    for (int k = 0; k < SETTING_COUNT; k++)
+        if (strlen(table[k].key) == len && strncmp(table[k].key, key, len) == 0)
+            return k;
+    return -1;
+}
+
+/* --- the file ----------------------------------------------------------------------------------------------------- */
+
+/* libconfuse reports through a callback without an argument of ours. */
+static _Thread_local struct err *file_err;
+
+static void on_file_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+    char text[300];
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    if (file_err != NULL && file_err->code == 0)
+        (void)err_set(file_err, ERR_INVALID, "%s:%d: %s", cfg->filename != NULL ? cfg->filename : "settings", cfg->line,
+                      text);
+}
+
+struct file_line {
+    const char *path;
+    int line[SETTING_COUNT];
+};
+static _Thread_local struct file_line *file_lines;
+
+/* Called for each value while the line is still known. A key that was there before is refused: the library would let
+ * the last one win without a word. */
+static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    int k = find_key(opt->name, strlen(opt->name));
+    if (k >= 0 && file_lines->line[k] != 0) {
+        cfg_error(cfg, "%s is set twice (first in line %d)", opt->name, file_lines->line[k]);
+        return -1;
+    }
+    if (k >= 0)
+        file_lines->line[k] = cfg->line;
+    *(const char **)result = value;
+    return 0;
+}
+
+static int take_role(struct settings *s, cfg_t *sec, const char *path, struct err *e)
+{
+    struct setting_role *r = &s->roles[s->n_roles];
+    const char *name = cfg_title(sec), *network = cfg_getstr(sec, "network");
+    memset(r, 0, sizeof *r);
+    if (name[0] == '\0' || strlen(name) > ROLE_NAME_MAX)
+        return err_set(e, ERR_INVALID, "%s: role \"%s\": a name has 1 to %d characters", path, name, ROLE_NAME_MAX);
+    if (!in_choices("none|outbound|host", network))
+        return err_set(e, ERR_INVALID, "%s: role \"%s\": network = %s: it takes one of none, outbound, host", path,
+                       name, network);
+    unsigned n = cfg_size(sec, "allow");
+    if (n > ROLE_ALLOW_MAX)
+        return err_set(e, ERR_INVALID, "%s: role \"%s\": more than %d actions in allow", path, name, ROLE_ALLOW_MAX);
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    (void)snprintf(r->network, sizeof r->network, "%s", network);
+    for (unsigned i = 0; i < n; i++) {
+        const char *action = cfg_getnstr(sec, "allow", i);
+        if (strlen(action) >= sizeof r->allow[0])
+            return err_set(e, ERR_INVALID, "%s: role \"%s\": the action %.80s is too long", path, name, action);
+        (void)snprintf(r->allow[r->n_allow++], sizeof r->allow[0], "%s", action);
+    }
+    s->n_roles++;
+    return 0;
+}
+
+static int read_file(struct settings *s, const char *path, struct err *e)
+{
+    cfg_opt_t role[] = {CFG_STR("network", "none", CFGF_NONE), CFG_STR_LIST("allow", "{}", CFGF_NONE), CFG_END()};
+    cfg_opt_t opts[SETTING_COUNT + 2];
+    for (int k = 0; k < SETTING_COUNT; k++)
+        opts[k] = (cfg_opt_t)CFG_STR_CB(table[k].key, NULL, CFGF_NODEFAULT, on_value);
+    opts[SETTING_COUNT] = (cfg_opt_t)CFG_SEC("role", role, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+    opts[SETTING_COUNT + 1] = (cfg_opt_t)CFG_END();
+    struct err local = {0};
+    struct file_line lines = {.path = path};
+    cfg_t *cfg = cfg_init(opts, CFGF_NONE);
+    if (cfg == NULL)
+        return err_set(e, ERR_NOMEM, "settings: out of memory");
+    file_err = &local;
+    file_lines = &lines;
+    (void)cfg_set_error_function(cfg, on_file_error);
+    int parsed = cfg_parse(cfg, path);
+    file_err = NULL;
+    file_lines = NULL;
+    int rc = 0;
+    if (parsed == CFG_FILE_ERROR)
+        rc = err_set(e, ERR_IO, "settings file %s cannot be read", path);
+    else if (parsed != CFG_SUCCESS)
+        rc = err_set(e, ERR_INVALID, "%s", local.text[0] != '\0' ? local.text : "settings file cannot be parsed");
+    for (int k = 0; k < SETTING_COUNT && rc == 0; k++) {
+        const char *text = cfg_getstr(cfg, table[k].key);
+        char where[300];
+        (void)snprintf(where, sizeof where, "%s:%d", path, lines.line[k]);
+        if (text != NULL)
+            rc = set(s, (enum setting)k, text, where, e);
+    }
+    unsigned n = cfg_size(cfg, "role");
+    if (rc == 0 && n > SETTINGS_ROLES_MAX)
+        rc = err_set(e, ERR_INVALID, "%s: more than %d roles", path, SETTINGS_ROLES_MAX);
+    for (unsigned i = 0; i < n && rc == 0; i++)
+        rc = take_role(s, cfg_getnsec(cfg, "role", i), path, e);
+    (void)cfg_free(cfg);
+    return rc;
+}
+
+/* --- loading ------------------------------------------------------------------------------------------------------ */
+
+static void size_default(struct settings *s, enum setting k, uint64_t bytes)
+{
+    s->v[k].integer = (int64_t)bytes;
+}
+
+static int defaults(struct settings *s, struct err *e)
+{
+    struct sysinfo si;
+    int rc = 0;
+    for (int k = 0; k < SETTING_COUNT && rc == 0; k++)
+        if (k != SET_WORKER_MEMORY && k != SET_WORKER_STARTS && k != SET_DLQ_MAX_BYTES)
+            rc = set(s, (enum setting)k, table[k].default_text, "default", e);
+    for (int k = 0; k < SETTING_COUNT; k++)
+        s->v[k].given = false;
+    if (rc < 0)
+        return rc;
+    uint64_t ram = sysinfo(&si) == 0 ? (uint64_t)si.totalram * si.mem_unit : 1ULL << 30;
+    uint64_t share = ram / 10 * 6;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_default(s, SET_WORKER_MEMORY, share > 128ULL << 20 ? share : 128ULL << 20);
+    s->v[SET_WORKER_STARTS].integer = cores > 0 ? cores : 1;
+    return 0;
+}
+
+int settings_load(struct settings **ret, const char *path, const char *const *sets, size_t n_sets, struct err *e)
+{
+    struct settings *s = calloc(1, sizeof *s);
+    if (s != NULL)
+        s->roles = calloc(SETTINGS_ROLES_MAX, sizeof *s->roles);
+    if (s == NULL || s->roles == NULL) {
+        settings_free(s);
+        return err_set(e, ERR_NOMEM, "settings: out of memory");
+    }
+    int rc = defaults(s, e);
+    if (rc == 0 && path != NULL)
+        rc = read_file(s, path, e);
+    for (size_t i = 0; i < n_sets && rc == 0; i++) {
+        const char *eq = strchr(sets[i], '=');
+        int k = eq != NULL ? find_key(sets[i], (size_t)(eq - sets[i])) : -1;
+        if (eq == NULL)
+            rc = err_set(e, ERR_INVALID, "--set %s: write KEY=VALUE", sets[i]);
+        else if (k < 0)
+            rc = err_set(e, ERR_INVALID, "--set %s: there is no setting %.*s", sets[i], (int)(eq - sets[i]), sets[i]);
+        else
+            rc = set(s, (enum setting)k, eq + 1, "--set", e);
+    }
+    if (rc == 0 && !s->v[SET_DLQ_MAX_BYTES].given)
+        size_default(s, SET_DLQ_MAX_BYTES, (uint64_t)s->v[SET_QUEUE_MAX_BYTES].integer / 2);
+    if (rc == 0 && s->v[SET_QUEUE_RESERVE_BYTES].integer > s->v[SET_QUEUE_MAX_BYTES].integer / 2)
+        rc = err_set(e, ERR_INVALID,
+                     "queue.reserve_bytes is more than half of queue.max_bytes: nothing could be accepted");
+    if (rc == 0 && s->v[SET_ACCOUNT_UNRESERVED_MINIMUM].integer > s->v[SET_ACCOUNT_CONCURRENCY].integer)
+        rc = err_set(e, ERR_INVALID, "account.unreserved_minimum is more than account.concurrency");
+    if (rc < 0) {
+        settings_free(s);
+        return rc;
+    }
+    *ret = s;
+    return 0;
+}
+
+void settings_free(struct settings *s)
+{
+    if (s == NULL)
+        return;
+    for (int k = 0; k < SETTING_COUNT; k++)
+        free(s->v[k].text);
+    free(s->roles);
+    free(s);
+}
+
+int64_t settings_int(const struct settings *s, enum setting k)
+{
+    return s->v[k].integer;
+}
+
+double settings_real(const struct settings *s, enum setting k)
+{
+    return s->v[k].real;
+}
+
+const char *settings_str(const struct settings *s, enum setting k)
+{
+    return s->v[k].text != NULL ? s->v[k].text : "";
+}
+
+size_t settings_roles(const struct settings *s, const struct setting_role **ret)
+{
+    *ret = s->roles;
+    return s->n_roles;
+}
