@@ -7,10 +7,10 @@
  *   store_submit(s, &op);                       // any thread
  *   store_stop(s); store_close(s);
  *
- * Every change of durable state is an op: a function run on the store thread inside the one write transaction of a batch,
- * and a completion called, also on the store thread, after the batch is on stable storage (or after it failed). While one
- * commit is being synced the next batch gathers; there is no timer. All of a batch's completions are called in the order
- * of submission.
+ * Every change of durable state is an op: a function run on the store thread inside the one write transaction of a
+ * batch, and a completion called, also on the store thread, after the batch is on stable storage (or after it failed).
+ * While one commit is being synced the next batch gathers; there is no timer. All of a batch's completions are called
+ * in the order of submission.
  *
  * No LMDB type shows here. Slices read from a transaction point into the map: they die at the next write of that
  * transaction and at its end.
@@ -41,8 +41,8 @@ struct store_opts {
     size_t batch_ops;       /* at most so many ops in one transaction; 0 = default (1024) */
     bool read_only;         /* for tools looking at a stopped daemon's directory: no store_start */
     bool unsafe_nosync;     /* tests and benchmarks only: commits are not synced */
-    /* Called on the store thread when going on would break the promise (EIO from write or sync). The batch's completions
-     * have had ERR_IO. Default: print one line on stderr and _exit(STORE_EXIT_FATAL). */
+    /* Called on the store thread when going on would break the promise (EIO from write or sync). The batch's
+     * completions have had ERR_IO. Default: print one line on stderr and _exit(STORE_EXIT_FATAL). */
     void (*on_fatal)(const struct err *e, void *arg);
     /* Tests: return 0, or the ERR_x with which this step is to fail. */
     int (*fault)(enum store_fault at, void *arg);
@@ -75,7 +75,8 @@ typedef int store_run_cb(struct store_txn *t, void *arg);
 typedef void store_done_cb(int err, void *arg);
 
 enum {
-    STORE_OP_NEW = 1, /* brings in new work: refused with ERR_FULL inside the reserve, so that old work can be finished */
+    STORE_OP_NEW =
+        1, /* brings in new work: refused with ERR_FULL inside the reserve, so that old work can be finished */
 };
 
 /* Caller's storage, untouched by the caller from submit until done. */
@@ -98,9 +99,9 @@ int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
 /* Called around every write transaction, also store_write_now's, on the writing thread. A module that keeps counters in
  * memory loads nothing in begin, writes them in before_commit and forgets the batch's changes in aborted. At most 8. */
 struct store_hooks {
-    void (*begin)(void *arg);                               /* a transaction, or its repetition, begins */
-    int (*before_commit)(struct store_txn *t, void *arg);   /* 0 or ERR_x: the whole batch fails */
-    void (*committed)(void *arg);                           /* on stable storage; before the ops' completions */
+    void (*begin)(void *arg);                             /* a transaction, or its repetition, begins */
+    int (*before_commit)(struct store_txn *t, void *arg); /* 0 or ERR_x: the whole batch fails */
+    void (*committed)(void *arg);                         /* on stable storage; before the ops' completions */
     void (*aborted)(void *arg);
     void *arg;
 };
@@ -109,14 +110,19 @@ int store_add_hooks(struct store *s, const struct store_hooks *h) BIDE_MUST_USE;
 /* --- inside a transaction ---------------------------------------------------------------------------------------- */
 
 /* 0, ERR_NOTFOUND, ERR_IO. *ret points into the map. */
-int store_get(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, struct slice *ret) BIDE_MUST_USE;
+int store_get(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len,
+              struct slice *ret) BIDE_MUST_USE;
 
-enum { STORE_PUT_NEW = 1 /* ERR_EXISTS if the key is there */, STORE_PUT_APPEND = 2 /* key is above all others: no page split */ };
+enum {
+    STORE_PUT_NEW = 1 /* ERR_EXISTS if the key is there */,
+    STORE_PUT_APPEND = 2 /* key is above all others: no page split */
+};
 
 /* Write transactions only. ERR_FULL: map or disk. */
 int store_put(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, const void *val,
               size_t val_len, unsigned flags) BIDE_MUST_USE;
-int store_del(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len) BIDE_MUST_USE; /* ERR_NOTFOUND */
+int store_del(struct store_txn *t, struct store_table *tab, const void *key,
+              size_t key_len) BIDE_MUST_USE; /* ERR_NOTFOUND */
 
 /* Cursor over a table in key order. Lives inside its transaction. */
 int store_cursor_open(struct store_txn *t, struct store_table *tab, struct store_cursor **ret) BIDE_MUST_USE;
@@ -146,9 +152,9 @@ struct store_stats {
     uint64_t map_bytes;      /* size of the map */
     uint64_t map_used_bytes; /* pages in use, free pages not counted */
     uint64_t disk_free_bytes;
-    bool full;               /* inside the reserve: new work is being refused */
+    bool full; /* inside the reserve: new work is being refused */
     uint64_t commits;
-    uint64_t ops;            /* committed ops */
+    uint64_t ops; /* committed ops */
     uint64_t ops_failed;
     uint64_t last_commit_us; /* duration of the last commit */
 };
