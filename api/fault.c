@@ -49,13 +49,13 @@ void fault_done(struct fault *f)
 int fault_body(enum fault_type t, const char *text, const char *reason, struct buf *out)
 {
     struct json_out o;
-    json_out_init(&o, out);
-    json_begin(&o, NULL, '{');
+    out_init(&o, out);
+    out_begin(&o, NULL, '{');
     if (reason)
-        json_str(&o, "Reason", reason);
+        out_str(&o, "Reason", reason);
     if (table[t].has_type)
-        json_str(&o, "Type", table[t].status >= 500 ? "Service" : "User");
-    json_str(&o, table[t].upper_case ? "Message" : "message", text);
-    json_end(&o, '}');
-    return json_out_error(&o);
+        out_str(&o, "Type", table[t].status >= 500 ? "Service" : "User");
+    out_str(&o, table[t].upper_case ? "Message" : "message", text);
+    out_end(&o, '}');
+    return out_error(&o);
 }

@@ -3,12 +3,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-void json_out_init(struct json_out *o, struct buf *b)
+void out_init(struct json_out *o, struct buf *b)
 {
     *o = (struct json_out){.b = b};
 }
 
-int json_out_error(const struct json_out *o)
+int out_error(const struct json_out *o)
 {
     return o->error;
 }
@@ -100,64 +100,64 @@ static void put_key(struct json_out *o, const char *key)
     o->comma = true;
 }
 
-void json_begin(struct json_out *o, const char *key, char bracket)
+void out_begin(struct json_out *o, const char *key, char bracket)
 {
     put_key(o, key);
     put(o, &bracket, 1);
     o->comma = false;
 }
 
-void json_end(struct json_out *o, char bracket)
+void out_end(struct json_out *o, char bracket)
 {
     put(o, &bracket, 1);
     o->comma = true;
 }
 
-void json_strn(struct json_out *o, const char *key, const char *s, size_t len)
+void out_strn(struct json_out *o, const char *key, const char *s, size_t len)
 {
     put_key(o, key);
     put_text(o, s, len);
 }
 
-void json_str(struct json_out *o, const char *key, const char *s)
+void out_str(struct json_out *o, const char *key, const char *s)
 {
     if (s)
-        json_strn(o, key, s, strlen(s));
+        out_strn(o, key, s, strlen(s));
     else
-        json_null(o, key);
+        out_null(o, key);
 }
 
-void json_raw(struct json_out *o, const char *key, const void *p, size_t len)
+void out_raw(struct json_out *o, const char *key, const void *p, size_t len)
 {
     put_key(o, key);
     put(o, p, len);
 }
 
-void json_int(struct json_out *o, const char *key, int64_t v)
+void out_int(struct json_out *o, const char *key, int64_t v)
 {
     put_key(o, key);
     if (o->error == 0)
         o->error = buf_printf(o->b, "%" PRId64, v);
 }
 
-void json_uint(struct json_out *o, const char *key, uint64_t v)
+void out_uint(struct json_out *o, const char *key, uint64_t v)
 {
     put_key(o, key);
     if (o->error == 0)
         o->error = buf_printf(o->b, "%" PRIu64, v);
 }
 
-void json_bool(struct json_out *o, const char *key, bool v)
+void out_bool(struct json_out *o, const char *key, bool v)
 {
-    json_raw(o, key, v ? "true" : "false", v ? 4 : 5);
+    out_raw(o, key, v ? "true" : "false", v ? 4 : 5);
 }
 
-void json_null(struct json_out *o, const char *key)
+void out_null(struct json_out *o, const char *key)
 {
-    json_raw(o, key, "null", 4);
+    out_raw(o, key, "null", 4);
 }
 
-void json_seconds(struct json_out *o, const char *key, int64_t ms)
+void out_seconds(struct json_out *o, const char *key, int64_t ms)
 {
     put_key(o, key);
     if (o->error == 0)

@@ -510,6 +510,16 @@ int sigv4_canonical(const struct sigv4 *s, const struct sigv4_req *req, struct b
 
 /* --- the signature ----- */
 
+void sigv4_now(struct sigv4 *s, int64_t now_ms, const char *region, const char *service)
+{
+    s->at_ms = now_ms;
+    format_amz_date(now_ms, s->amz_date);
+    memcpy(s->date, s->amz_date, 8);
+    s->date[8] = '\0';
+    (void)snprintf(s->region, sizeof(s->region), "%s", region);
+    (void)snprintf(s->service, sizeof(s->service), "%s", service);
+}
+
 void sigv4_key(const char *secret, const char *date, const char *region, const char *service, uint8_t out[SHA256_LEN])
 {
     char first[4 + 128 + 1];

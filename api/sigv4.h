@@ -67,6 +67,9 @@ int sigv4_check_scope(const struct sigv4 *s, int64_t now_ms, const char *region,
 /* The canonical request without its last line, the payload's hash. ERR_NOMEM, ERR_TOOBIG. */
 int sigv4_canonical(const struct sigv4 *s, const struct sigv4_req *req, struct buf *out) BIDE_MUST_USE;
 
+/* Fill in a scope and time of ours, to sign with. */
+void sigv4_now(struct sigv4 *s, int64_t now_ms, const char *region, const char *service);
+
 void sigv4_key(const char *secret, const char *date, const char *region, const char *service, uint8_t out[SHA256_LEN]);
 
 /* The signature of a canonical request (as made by sigv4_canonical) with this payload. */

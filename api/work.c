@@ -12,6 +12,7 @@ struct job {
     struct work *w;
     work_cb *run;
     work_cb *done;
+    work_cb *drop;
     void *arg;
 };
 
@@ -101,6 +102,8 @@ static void free_jobs(struct job *j)
 {
     while (j) {
         struct job *next = j->next;
+        if (j->drop)
+            j->drop(j->arg);
         free(j);
         j = next;
     }
@@ -123,12 +126,12 @@ void work_free(struct work *w)
     free(w);
 }
 
-int work_submit(struct work *w, work_cb *run, work_cb *done, void *arg)
+int work_submit(struct work *w, work_cb *run, work_cb *done, work_cb *drop, void *arg)
 {
     struct job *j = calloc(1, sizeof(*j));
     if (!j)
         return ERR_NOMEM;
-    *j = (struct job){.w = w, .run = run, .done = done, .arg = arg};
+    *j = (struct job){.w = w, .run = run, .done = done, .drop = drop, .arg = arg};
     pthread_mutex_lock(&w->mu);
     int r = w->n_jobs < w->max_jobs ? 0 : ERR_FULL;
     if (r == 0) {

@@ -14,10 +14,10 @@ struct work;
 typedef void work_cb(void *arg);
 
 int work_new(struct work **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e) BIDE_MUST_USE;
-/* Waits for the jobs that run; those that wait are dropped, and no done is called any more. NULL is fine. */
+/* Waits for the jobs that run. Those that wait, and those whose done has not been called, get drop instead. NULL is fine. */
 void work_free(struct work *w);
 
-/* The loop's thread. ERR_FULL, ERR_NOMEM: neither callback will be called. */
-int work_submit(struct work *w, work_cb *run, work_cb *done, void *arg) BIDE_MUST_USE;
+/* The loop's thread. drop may be NULL when somebody else owns arg. ERR_FULL, ERR_NOMEM: no callback will be called. */
+int work_submit(struct work *w, work_cb *run, work_cb *done, work_cb *drop, void *arg) BIDE_MUST_USE;
 
 #endif

@@ -232,6 +232,15 @@ int code_remove(struct registry *r, const char *sha256)
     return rc < 0 ? rc : rd;
 }
 
+int registry_code_read(struct registry *r, const char *sha256, struct buf *b)
+{
+    char zip[CODE_NAME_MAX];
+    if (strlen(sha256) != SHA256_HEX_LEN || strspn(sha256, "0123456789abcdef") != SHA256_HEX_LEN)
+        return ERR_INVALID;
+    zip_name(sha256, zip);
+    return file_read(r->code_fd, zip, b);
+}
+
 /* Everything below the new folder to the disk in one go: one sync of the file system costs less than one per file, and
  * a package has thousands. Then the name, and the name's folder. */
 static int publish(struct registry *r, int root, const char *temp, const char *sha256, struct err *e)

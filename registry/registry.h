@@ -117,7 +117,12 @@ struct code {
  * zip, a name that leaves the folder, link, device, duplicate, encrypted: e says which entry), ERR_TOOBIG (unzipped
  * size, entries), ERR_IO, ERR_FULL. */
 int registry_code_add(struct registry *r, const void *zip, size_t len, struct code *ret, struct err *e) BIDE_MUST_USE;
+/* May remove files: not on a loop either. */
 void registry_code_release(struct registry *r, const struct code *c);
+
+/* The zip of that SHA-256 (hex) as it was given, appended to b. Blocks on the disk. ERR_NOTFOUND, ERR_INVALID (not a
+ * SHA-256), ERR_TOOBIG, ERR_NOMEM, ERR_IO. */
+int registry_code_read(struct registry *r, const char *sha256, struct buf *b) BIDE_MUST_USE;
 
 /* --- changes ----- */
 

@@ -1,0 +1,56 @@
+#include "api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "call.h"
+
+int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
+{
+    struct api *a = calloc(1, sizeof(*a));
+    struct httpd_limits lim;
+    if (!a)
+        return err_set(e, ERR_NOMEM, "api");
+    a->d = *deps;
+    a->region = settings_str(deps->settings, SET_REGION);
+    a->account = settings_str(deps->settings, SET_ACCOUNT);
+    a->max_event_payload = (uint64_t)settings_int(deps->settings, SET_ASYNC_MAX_PAYLOAD);
+    httpd_limits_default(&lim);
+    int r = work_new(&a->work, deps->loop, WORK_THREADS, WORK_JOBS_MAX, e);
+    if (r == 0)
+        r = httpd_new(deps->loop, &lim, call_on_head, call_on_refuse, a, &a->http, e);
+    if (r < 0) {
+        api_free(a);
+        return r;
+    }
+    *ret = a;
+    return 0;
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    work_free(a->work);
+    a->work = NULL;
+    httpd_free(a->http); /* calls whose body was being read are freed by this */
+    while (a->calls)
+        call_free(a->calls);
+    explicit_bzero(a->keys, sizeof(a->keys));
+    free(a);
+}
+
+int api_listen_tcp(struct api *a, int fd, struct err *e)
+{
+    return httpd_listen_fd(a->http, fd, NULL, NULL, e);
+}
+
+int api_listen_unix(struct api *a, int fd, struct err *e)
+{
+    return httpd_listen_fd(a->http, fd, NULL, NULL, e);
+}
+
+void api_drain(struct api *a, void (*cb)(void *arg), void *arg)
+{
+    httpd_drain(a->http, cb, arg);
+}

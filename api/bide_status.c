@@ -1,0 +1,117 @@
+/* /bide/v1/status and /health. */
+#include "build.h"
+#include "route.h"
+
+void health_get(struct call *c)
+{
+    static const char ok[] = "{\"status\":\"ok\"}";
+    call_reply(c, 200, NULL, 0, ok, sizeof(ok) - 1);
+}
+
+static void put_books(struct json_out *o, const struct books *b)
+{
+    out_begin(o, "events", '{');
+    out_uint(o, "accepted", b->accepted);
+    out_uint(o, "queued", b->queued);
+    out_uint(o, "running", b->running);
+    out_uint(o, "waiting", b->waiting);
+    out_uint(o, "done", b->done);
+    out_uint(o, "dead", b->dead);
+    out_uint(o, "cancelled", b->cancelled);
+    out_uint(o, "removed", b->removed);
+    out_uint(o, "replayed", b->replayed);
+    out_end(o, '}');
+}
+
+static void put_store(struct json_out *o, struct store *s)
+{
+    struct store_stats st;
+    store_stats(s, &st);
+    out_begin(o, "store", '{');
+    out_bool(o, "full", st.full);
+    out_uint(o, "map_bytes", st.map_bytes);
+    out_uint(o, "map_used_bytes", st.map_used_bytes);
+    out_uint(o, "disk_free_bytes", st.disk_free_bytes);
+    out_uint(o, "commits", st.commits);
+    out_uint(o, "ops", st.ops);
+    out_uint(o, "ops_failed", st.ops_failed);
+    out_uint(o, "last_commit_us", st.last_commit_us);
+    out_end(o, '}');
+}
+
+static void put_dlq(struct json_out *o, const struct dlq_stats *st)
+{
+    out_begin(o, "dlq", '{');
+    out_uint(o, "letters", st->letters);
+    out_uint(o, "replayed", st->replayed);
+    out_uint(o, "bytes", st->bytes);
+    out_uint(o, "max_bytes", st->max_bytes);
+    out_bool(o, "full", st->full);
+    out_end(o, '}');
+}
+
+static void put_workers(struct json_out *o, const struct dispatcher_status *st)
+{
+    out_uint(o, "workers", st->workers);
+    out_begin(o, "worker_detail", '{');
+    out_uint(o, "busy", st->workers_busy);
+    out_uint(o, "starting", st->workers_starting);
+    out_uint(o, "memory_mb", st->worker_memory_mb);
+    out_uint(o, "running_sync", st->running_sync);
+    out_uint(o, "running_async", st->running_async);
+    out_bool(o, "shutting_down", st->shutting_down);
+    out_end(o, '}');
+}
+
+static void put_fault(const char *function, const char *why, int64_t retry_in_ms, void *arg)
+{
+    struct json_out *o = arg;
+    out_begin(o, NULL, '{');
+    out_str(o, "function", function);
+    out_str(o, "why", why);
+    out_int(o, "retry_in_ms", retry_in_ms);
+    out_end(o, '}');
+}
+
+static void put_text(const char *text, void *arg)
+{
+    out_str(arg, NULL, text);
+}
+
+static void build_status(struct call *c, struct json_out *o, struct fault *f)
+{
+    const struct api_deps *d = &c->api->d;
+    struct books books;
+    struct dlq_stats letters;
+    struct dispatcher_status st;
+    int r = queue_books(d->queue, &books);
+    if (r == 0)
+        r = dlq_stats(d->dlq, &letters);
+    if (r < 0) {
+        (void)fault_set(f, FAULT_SERVICE, "the books cannot be read: %s", err_name(r));
+        return;
+    }
+    dispatcher_status(d->dispatcher, &st);
+    out_begin(o, NULL, '{');
+    out_str(o, "version", d->version);
+    out_int(o, "now_ms", clock_now_ms(d->clock));
+    out_str(o, "clock", d->clock->is_virtual ? "virtual" : "real");
+    out_str(o, "region", c->api->region);
+    put_books(o, &books);
+    out_uint(o, "functions", registry_count(d->registry));
+    put_workers(o, &st);
+    put_store(o, queue_store(d->queue));
+    put_dlq(o, &letters);
+    out_begin(o, "faults", '[');
+    dispatcher_faults(d->dispatcher, put_fault, o);
+    out_end(o, ']');
+    out_begin(o, "degradations", '[');
+    dispatcher_degradations(d->dispatcher, put_text, o);
+    out_end(o, ']');
+    out_end(o, '}');
+}
+
+void bide_status(struct call *c)
+{
+    build_answer(c, build_status);
+}
