@@ -123,14 +123,24 @@ struct queue_opts {
     bool history_payload;          /* keep payloads of done events */
     int64_t history_retention_ms;
     uint64_t history_max_bytes;
+    uint32_t max_disruptions;      /* lone runs broken off after which an event is dead (Disrupted) */
 };
 
-/* Open the tables, read the books, and recover: every event found running goes back to its old place as a disruption
- * (the number of them is in *ret_recovered; may be NULL). A stop that store_stop ended cleanly with nothing running
- * recovers nothing. Before store_start. */
-int queue_open(struct queue **ret, struct store *s, const struct queue_opts *o, uint64_t *ret_recovered,
-               struct err *e) BIDE_MUST_USE;
+/* Open the tables and read the books. Before store_start. ERR_VERSION: written by a newer bided. */
+int queue_open(struct queue **ret, struct store *s, const struct queue_opts *o, struct err *e) BIDE_MUST_USE;
 void queue_close(struct queue *q); /* after store_stop */
+
+/* Put right what the last stop left: every event found running goes back to its old place as a disruption (or is dead,
+ * when that was one lone run too many); *ret_recovered counts them. Cost: the number of running events, whatever the
+ * backlog. After queue_set_dead_writer, before store_start. */
+int queue_recover(struct queue *q, uint64_t *ret_recovered, struct err *e) BIDE_MUST_USE;
+
+/* Small numbers kept with the queue, by name ("clock_ms"). get: any thread, ERR_NOTFOUND. put: an op; cb may be NULL.
+ * put_now: on the calling thread, only before store_start or after store_stop. */
+typedef void queue_done_cb(int err, void *arg);
+int queue_meta_get(struct queue *q, const char *name, int64_t *ret) BIDE_MUST_USE;
+int queue_meta_put(struct queue *q, const char *name, int64_t value, queue_done_cb *cb, void *arg) BIDE_MUST_USE;
+int queue_meta_put_now(struct queue *q, const char *name, int64_t value, struct err *e) BIDE_MUST_USE;
 
 /* --- accept ------------------------------------------------------------------------------------------------------- */
 
@@ -243,7 +253,7 @@ int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, u
  * store is one commit. attempts are the event's, oldest first. */
 typedef int queue_dead_cb(struct store_txn *t, const struct event *ev, const struct attempt *attempts, size_t n_attempts,
                           void *arg);
-void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg); /* before queue_recover work and store_start */
+void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg); /* before queue_recover */
 
 /* dead -> replayed or removed, inside the dead-letter store's transaction: books, index, payload. */
 int queue_dead_replayed_in(struct queue *q, struct store_txn *t, uint64_t seq, const struct id *as) BIDE_MUST_USE;

@@ -1,0 +1,104 @@
+/* The queue's insides, shared by the files of this folder alone. */
+#ifndef QUEUE_PRIV_H
+#define QUEUE_PRIV_H
+
+#include <bsd/sys/queue.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "codec.h"
+#include "event.h"
+#include "keys.h"
+#include "queue.h"
+
+enum {
+    QUEUE_FORMAT = 1,        /* of the tables as a whole */
+    LOOK_MAX = 2000,         /* records one listing call looks at */
+    DEAD_PENDING_MS = 60000, /* wait of an event for which the dead-letter store has no room */
+};
+
+/* Counters of one function, as the writer sees them; saved is what the last commit holds. */
+struct counts {
+    UT_hash_handle hh; /* by fid */
+    uint64_t fid;
+    struct queue_function_stats now, saved;
+    bool dirty;
+    TAILQ_ENTRY(counts) link;
+};
+
+/* Everything that a batch changes in memory and that an abort takes back. */
+struct ledger {
+    struct books books;
+    uint64_t next_seq, next_finish, history_bytes;
+    int64_t max_wait_ms; /* longest wait ever given: bounds how far ahead a due time can be */
+};
+
+struct queue {
+    struct store *store;
+    struct queue_opts opts;
+    struct store_table *event, *payload, *ready, *due, *waiting, *running, *attempt, *ids, *history, *stats, *meta;
+    struct ledger now, saved; /* the writing thread's */
+    bool dirty, due_dirty;
+    struct counts *counts;
+    TAILQ_HEAD(, counts) dirty_counts;
+    struct buf scratch; /* the writing thread's encoder */
+    _Atomic int64_t next_due_ms; /* INT64_MAX: none */
+    _Atomic int64_t max_wait_ms;
+    int64_t pending_due_ms;
+    queue_ready_cb *ready_cb;
+    void *ready_arg;
+    queue_dead_cb *dead_cb;
+    void *dead_arg;
+};
+
+/* queue.c: counters; the writing thread, inside a transaction */
+struct counts *counts_of(struct queue *q, uint64_t fid); /* NULL: no memory */
+/* One event of fid enters or leaves a state. ERR_NOMEM. */
+int books_enter(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
+int books_leave(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
+
+/* rows.c: single rows */
+int row_load(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret) BIDE_MUST_USE; /* as in the record */
+/* The same with what the running row adds: state, started_at_ms, run, lone. */
+int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret) BIDE_MUST_USE;
+int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsigned flags) BIDE_MUST_USE;
+int row_payload(struct queue *q, struct store_txn *t, const struct stored *s, struct buf *b) BIDE_MUST_USE;
+int row_put_payload(struct queue *q, struct store_txn *t, uint64_t seq, const void *p, size_t len) BIDE_MUST_USE;
+int row_del_payload(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
+int row_ready_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+/* Every trace of a finished event: record, id, payload, attempts. */
+int row_erase(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
+/* Into the order in which finished events are evicted. */
+int row_finish(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+/* cb per attempt, oldest first, with its details. */
+int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* dead.c */
+/* s is in no index any more and counted nowhere: make it a dead letter. When the dead-letter store has no room, leave it
+ * waiting, to be tried again. */
+int dead_enter(struct queue *q, struct store_txn *t, struct stored *s, enum condition c) BIDE_MUST_USE;
+/* The record of seq (in state from, of function fid) cannot be read: put a dead letter with its raw bytes in its place. */
+int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from) BIDE_MUST_USE;
+void dead_report_corrupt(struct queue *q, uint64_t seq, uint64_t fid); /* any thread: does it by an op */
+
+/* A heap op that calls a queue_event_cb. */
+struct event_op {
+    struct store_op op;
+    struct queue *q;
+    queue_event_cb *cb;
+    void *arg;
+    struct event ev;
+    uint64_t seq;
+    uint64_t run;
+    bool lone;
+    enum condition condition;
+    bool becomes_ready; /* tell on_ready after the commit */
+};
+struct event_op *event_op_new(struct queue *q, store_run_cb *run, uint64_t seq, queue_event_cb *cb, void *arg);
+int event_op_submit(struct event_op *x) BIDE_MUST_USE;
+
+#endif

@@ -1,0 +1,211 @@
+/* Single rows and the indexes that must move with them. */
+#include <string.h>
+
+#include "priv.h"
+
+int row_load(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret)
+{
+    struct key k = key_u64(seq);
+    struct slice v;
+    int rc = store_get(t, q->event, k.b, k.len, &v);
+    return rc < 0 ? rc : decode_event(v.p, v.len, seq, ret);
+}
+
+int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret)
+{
+    struct key k = key_u64(seq);
+    struct slice v;
+    struct running r;
+    int rc = row_load(q, t, seq, ret);
+    if (rc < 0 || ret->ev.state != EVENT_QUEUED || store_get(t, q->running, k.b, k.len, &v) < 0)
+        return rc;
+    rc = decode_running(v.p, v.len, &r);
+    if (rc < 0)
+        return rc;
+    ret->ev.state = EVENT_RUNNING;
+    ret->ev.started_at_ms = r.started_at_ms;
+    ret->ev.run = r.run;
+    ret->ev.lone = r.lone;
+    ret->ev.cancel_asked = r.cancel_asked;
+    return 0;
+}
+
+int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsigned flags)
+{
+    struct key k = key_u64(s->ev.seq);
+    char inline_copy[PAYLOAD_INLINE_MAX];
+    struct stored copy = *s;
+    /* The payload may point into the very page that the put rewrites. */
+    if (s->payload.p != NULL) {
+        memcpy(inline_copy, s->payload.p, s->payload.len);
+        copy.payload.p = inline_copy;
+    }
+    int rc = codec_event(&q->scratch, &copy);
+    return rc < 0 ? rc : store_put(t, q->event, k.b, k.len, q->scratch.data, q->scratch.len, flags);
+}
+
+/* --- payload ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t chunks_of(uint32_t len)
+{
+    return len <= PAYLOAD_INLINE_MAX ? 0 : (len + PAYLOAD_CHUNK - 1) / PAYLOAD_CHUNK;
+}
+
+int row_put_payload(struct queue *q, struct store_txn *t, uint64_t seq, const void *p, size_t len)
+{
+    const char *at = p;
+    for (uint32_t n = 0; len > 0; n++) {
+        size_t piece = len < PAYLOAD_CHUNK ? len : PAYLOAD_CHUNK;
+        struct key k = key_part(seq, n);
+        int rc = store_put(t, q->payload, k.b, k.len, at, piece, STORE_PUT_APPEND);
+        if (rc == ERR_EXISTS) /* not above all others: an old event's payload is being replaced */
+            rc = store_put(t, q->payload, k.b, k.len, at, piece, 0);
+        if (rc < 0)
+            return rc;
+        at += piece;
+        len -= piece;
+    }
+    return 0;
+}
+
+int row_payload(struct queue *q, struct store_txn *t, const struct stored *s, struct buf *b)
+{
+    if (s->payload.p != NULL)
+        return buf_append(b, s->payload.p, s->payload.len);
+    uint32_t n = chunks_of(s->ev.payload_len);
+    if (n == 0)
+        return s->ev.payload_len == 0 ? 0 : ERR_NOTFOUND;
+    size_t before = b->len;
+    for (uint32_t i = 0; i < n; i++) {
+        struct key k = key_part(s->ev.seq, i);
+        struct slice v;
+        int rc = store_get(t, q->payload, k.b, k.len, &v);
+        if (rc == 0)
+            rc = buf_append(b, v.p, v.len);
+        if (rc < 0)
+            return rc;
+    }
+    return b->len - before == s->ev.payload_len ? 0 : ERR_CORRUPT;
+}
+
+int row_del_payload(struct queue *q, struct store_txn *t, const struct stored *s)
+{
+    for (uint32_t i = 0; i < chunks_of(s->ev.payload_len); i++) {
+        struct key k = key_part(s->ev.seq, i);
+        int rc = store_del(t, q->payload, k.b, k.len);
+        if (rc < 0 && rc != ERR_NOTFOUND)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- places ------------------------------------------------------------------------------------------------------- */
+
+int row_ready_put(struct queue *q, struct store_txn *t, const struct event *ev)
+{
+    struct key k = key_pair(ev->fid, ev->seq);
+    return store_put(t, q->ready, k.b, k.len, "", 0, 0);
+}
+
+int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev)
+{
+    struct key k = key_pair(ev->fid, ev->seq);
+    return store_del(t, q->ready, k.b, k.len);
+}
+
+int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev)
+{
+    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq), v = key_u64(ev->fid);
+    struct key at = key_u64(key_time(ev->due_at_ms));
+    q->due_dirty = true;
+    if (ev->wait_ms > q->now.max_wait_ms)
+        q->now.max_wait_ms = ev->wait_ms;
+    int rc = store_put(t, q->due, due.b, due.len, v.b, v.len, 0);
+    return rc < 0 ? rc : store_put(t, q->waiting, mine.b, mine.len, at.b, at.len, 0);
+}
+
+int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev)
+{
+    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq);
+    q->due_dirty = true;
+    int rc = store_del(t, q->due, due.b, due.len);
+    return rc < 0 ? rc : store_del(t, q->waiting, mine.b, mine.len);
+}
+
+/* --- the end of an event ------------------------------------------------------------------------------------------ */
+
+int row_erase(struct queue *q, struct store_txn *t, const struct stored *s)
+{
+    struct key k = key_u64(s->ev.seq);
+    int rc = row_del_payload(q, t, s);
+    for (uint32_t i = 0; i < s->n_briefs && rc == 0; i++) {
+        struct key a = key_part(s->ev.seq, i + 1);
+        rc = store_del(t, q->attempt, a.b, a.len);
+        if (rc == ERR_NOTFOUND)
+            rc = 0; /* a success has no details */
+    }
+    struct id id = s->ev.id; /* s may point into the map */
+    if (rc == 0)
+        rc = store_del(t, q->event, k.b, k.len);
+    if (rc == 0)
+        rc = store_del(t, q->ids, id.b, sizeof id.b);
+    return rc;
+}
+
+int row_finish(struct queue *q, struct store_txn *t, const struct event *ev)
+{
+    struct key k = key_u64(q->now.next_finish++);
+    uint8_t v[16];
+    uint64_t size = 256 + (q->opts.history_payload ? ev->payload_len : 0);
+    store_put_u64(v, ev->seq);
+    store_put_u64(v + 8, size);
+    q->now.history_bytes += size;
+    q->dirty = true;
+    return store_put(t, q->history, k.b, k.len, v, sizeof v, STORE_PUT_APPEND);
+}
+
+/* --- attempts ----------------------------------------------------------------------------------------------------- */
+
+static const char *text_of(struct slice s, char *out, size_t cap)
+{
+    if (s.p == NULL)
+        return NULL;
+    size_t n = s.len < cap ? s.len : cap - 1;
+    memcpy(out, s.p, n);
+    out[n] = '\0';
+    return out;
+}
+
+int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb, void *arg)
+{
+    for (uint32_t i = 0; i < s->n_briefs; i++) {
+        const struct brief *b = &s->briefs[i];
+        struct attempt a = {.n = i + 1,
+                            .started_at_ms = b->started_at_ms,
+                            .ended_at_ms = b->ended_at_ms,
+                            .outcome = b->outcome,
+                            .exit_code = b->exit_code,
+                            .signal = b->signal,
+                            .peak_kb = b->peak_kb};
+        char type[QUEUE_TYPE_MAX + 1], message[QUEUE_MESSAGE_MAX + 1];
+        struct key k = key_part(s->ev.seq, i + 1);
+        struct slice v;
+        struct details d;
+        memcpy(a.version, b->version, sizeof a.version);
+        int rc = store_get(t, q->attempt, k.b, k.len, &v);
+        if (rc == 0)
+            rc = decode_details(v.p, v.len, &d);
+        if (rc == 0) {
+            a.error_type = text_of(d.error_type, type, sizeof type);
+            a.error_message = text_of(d.error_message, message, sizeof message);
+            a.error = d.error.p;
+            a.error_len = d.error.len;
+            a.log_tail = d.log_tail.p;
+            a.log_tail_len = d.log_tail.len;
+        } else if (rc != ERR_NOTFOUND && rc != ERR_CORRUPT) {
+            return rc;
+        }
+        cb(&a, arg);
+    }
+    return 0;
+}
