@@ -1,7 +1,6 @@
-#include "priv.h"
-
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,230 +11,235 @@
 
 #include "base/fdutil.h"
 
-int store_error(int mdb, struct err *e, const char *what)
-{
-    switch (mdb) {
-    case MDB_SUCCESS:
-        return 0;
-    case MDB_NOTFOUND:
-        return err_set(e, ERR_NOTFOUND, "%s: not found", what);
-    case MDB_KEYEXIST:
-        return err_set(e, ERR_EXISTS, "%s: exists", what);
-    case MDB_MAP_FULL:
-        return err_set(e, ERR_FULL, "%s: the store has reached queue.max_bytes", what);
-    case MDB_TXN_FULL:
-        return err_set(e, ERR_FULL, "%s: the transaction is too large", what);
-    case ENOSPC:
-    case EDQUOT:
-        return err_sys(e, ERR_FULL, mdb, "%s", what);
-    case ENOMEM:
-        return err_set(e, ERR_NOMEM, "%s: out of memory", what);
-    case MDB_READERS_FULL:
-        return err_set(e, ERR_BUSY, "%s: too many readers at once", what);
-    case MDB_VERSION_MISMATCH:
-        return err_set(e, ERR_VERSION, "%s: written by another version of LMDB", what);
-    case MDB_INVALID:
-        return err_set(e, ERR_CORRUPT, "%s: not an LMDB file, or its head is damaged", what);
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_PANIC:
-        return err_set(e, ERR_CORRUPT, "%s: %s", what, mdb_strerror(mdb));
-    default:
-        if (mdb > 0)
-            return err_sys(e, ERR_IO, mdb, "%s", what);
-        return err_set(e, ERR_INTERNAL, "%s: %s", what, mdb_strerror(mdb));
-    }
-}
+#include "priv.h"
 
-int store_fault_at(const struct store *s, enum store_fault at)
-{
-    return s->opts.fault != NULL ? s->opts.fault(at, s->opts.arg) : 0;
-}
+/* File systems on which a shared memory map and its locks cannot be trusted, or that do not keep what they synced.
+ * Numbers: statfs(2). */
+static const struct {
+    unsigned long magic;
+    bool refuse;
+    const char *name;
+} file_systems[] = {
+    {0x6969, true, "NFS"},        {0x517B, true, "SMB"},        {0xFE534D42, true, "SMB2"},
+    {0xFF534D42, true, "CIFS"},   {0x01021997, true, "9p"},     {0x00C36400, true, "Ceph"},
+    {0x5346414F, true, "AFS"},    {0x0BD00BD0, true, "Lustre"}, {0x73757245, true, "Coda"},
+    {0x01161970, true, "GFS2"},   {0x65735546, false, "FUSE"},  {0x794C7630, false, "overlay"},
+    {0x01021994, false, "tmpfs"}, {0x858458F6, false, "ramfs"},
+};
 
-/* LMDB is a shared map with record locks: neither holds across a network. */
-static int check_file_system(const char *path, struct err *e)
+static int check_file_system(struct store *s, int dir_fd, struct err *e)
 {
     struct statfs fs;
-    enum { CIFS = (int)0xff534d42, SMB2 = (int)0xfe534d42, NINEP = 0x01021997 };
-    if (statfs(path, &fs) < 0)
-        return err_sys(e, ERR_IO, errno, "store %s", path);
-    int type = (int)fs.f_type;
-    if (type == NFS_SUPER_MAGIC || type == CIFS || type == SMB2 || type == NINEP)
-        return err_set(e, ERR_INVALID, "store %s: is on a network file system; it must be on a local disk", path);
+    if (fstatfs(dir_fd, &fs) < 0)
+        return err_sys(e, ERR_IO, errno, "%s: statfs", s->path);
+    for (size_t i = 0; i < sizeof file_systems / sizeof file_systems[0]; i++) {
+        if ((unsigned long)fs.f_type != file_systems[i].magic)
+            continue;
+        if (file_systems[i].refuse)
+            return err_set(e, ERR_IO, "%s: is on a network file system (%s), where a memory map is not safe", s->path,
+                           file_systems[i].name);
+        snprintf(s->warning, sizeof s->warning, "%s: %s: what is stored here may not survive a restart of the machine",
+                 s->path, file_systems[i].name);
+    }
     return 0;
 }
 
-static int sync_folder(const char *path, struct err *e)
+/* The folder, created with its name on disk when it is missing. */
+static int open_folder(struct store *s, int *ret_fd, struct err *e)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0 ? err_sys(e, ERR_IO, errno, "store: cannot sync the folder %s", path) : 0;
-    fd_close(&fd);
-    return rc;
-}
-
-static int make_folder(const char *path, bool read_only, struct err *e)
-{
-    if (read_only || mkdir(path, 0700) < 0) {
-        if (!read_only && errno != EEXIST)
-            return err_sys(e, ERR_IO, errno, "store: cannot make the folder %s", path);
-        return 0;
+    int r = 0;
+    bool created = false;
+    if (!s->opts.read_only) {
+        created = mkdir(s->path, 0700) == 0;
+        if (!created && errno != EEXIST)
+            return err_sys(e, ERR_IO, errno, "%s: cannot create the folder", s->path);
     }
-    char parent[300];
-    const char *slash = strrchr(path, '/');
-    (void)snprintf(parent, sizeof parent, "%.*s", slash != NULL ? (int)(slash - path) : 1, slash != NULL ? path : ".");
-    return sync_folder(parent[0] != '\0' ? parent : "/", e);
+    int fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, ERR_IO, errno, "%s: cannot open the folder", s->path);
+    if (created) {
+        int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (parent < 0 || fsync(parent) < 0)
+            r = err_sys(e, ERR_IO, errno, "%s: cannot sync the parent folder", s->path);
+        fd_close(&parent);
+    }
+    if (r < 0)
+        fd_close(&fd);
+    *ret_fd = fd;
+    return r;
 }
 
-/* A file cut short would be found by a SIGBUS in the middle of the night; find it at the door. */
-static int check_length(const struct store *s, struct err *e)
+/* LMDB opens a file whose end is missing and dies of SIGBUS when it reads there. A file may rightly be a few pages
+ * short, though: pages that were taken and given back inside one transaction are never written, and are in the free
+ * list. So the file is made long enough to be looked at, and put back as it was when a page in use turns out to be
+ * missing. */
+static int check_length(struct store *s, struct err *e)
 {
-    char file[300];
     struct stat st;
     MDB_envinfo info;
-    (void)snprintf(file, sizeof file, "%s/data.mdb", s->path);
-    (void)mdb_env_info(s->env, &info);
-    if (stat(file, &st) < 0)
-        return err_sys(e, ERR_IO, errno, "store: %s", file);
-    uint64_t want = (uint64_t)(info.me_last_pgno + 1) * s->page_size;
-    if ((uint64_t)st.st_size < want)
-        return err_set(e, ERR_CORRUPT, "store: %s is %llu bytes long and should be at least %llu: it was cut short",
-                       file, (unsigned long long)st.st_size, (unsigned long long)want);
-    return 0;
+    if (fstat(s->data_fd, &st) < 0)
+        return err_sys(e, ERR_IO, errno, "%s: data.mdb", s->path);
+    mdb_env_info(s->env, &info);
+    uint64_t have = (uint64_t)st.st_size / s->page_len;
+    uint64_t want = info.me_last_pgno + 1;
+    if (have >= want)
+        return 0;
+    uint64_t n_free = 0;
+    int rc = MDB_CORRUPTED;
+    if (!s->opts.read_only) {
+        if (ftruncate(s->data_fd, (off_t)(want * s->page_len)) < 0)
+            return err_sys(e, ERR_IO, errno, "%s: data.mdb is too short and cannot be lengthened", s->path);
+        rc = store_free_pages(s, have, &n_free);
+        if (rc == 0 && n_free >= want - have)
+            return 0;
+        if (ftruncate(s->data_fd, st.st_size) < 0)
+            return err_sys(e, ERR_IO, errno, "%s: data.mdb", s->path);
+    }
+    return err_set(e, ERR_CORRUPT, "%s: data.mdb is truncated: %lld bytes, its index says %llu%s", s->path,
+                   (long long)st.st_size, (unsigned long long)(want * s->page_len),
+                   s->opts.read_only ? " (a start of the daemon looks closer)" : "");
 }
 
-static int open_env(struct store *s, struct err *e)
+/* LMDB found its own structure broken in the middle of a call that cannot return. */
+static void on_assert(MDB_env *env, const char *text)
 {
-    const struct store_opts *o = &s->opts;
-    char what[300];
-    (void)snprintf(what, sizeof what, "store %s", s->path);
+    struct err e;
+    struct store *s = mdb_env_get_userctx(env);
+    err_set(&e, ERR_CORRUPT, "%s: data.mdb is damaged: %s", s->path, text);
+    store_fatal(s, &e);
+    abort();
+}
+
+static int open_env(struct store *s, int dir_fd, struct err *e)
+{
+    struct stat st;
+    MDB_envinfo info;
+    MDB_stat env_stat;
+    const char *step = "open";
+    bool created = fstatat(dir_fd, "data.mdb", &st, 0) < 0;
+    unsigned flags = MDB_NOTLS;
+    flags |= s->opts.read_only ? MDB_RDONLY : 0;
+    flags |= s->opts.unsafe_nosync ? MDB_NOSYNC : 0;
     int rc = mdb_env_create(&s->env);
-    if (rc == 0)
-        rc = mdb_env_set_mapsize(s->env, o->max_bytes);
-    if (rc == 0)
-        rc = mdb_env_set_maxdbs(s->env, STORE_TABLES_MAX);
-    if (rc == 0)
-        rc = mdb_env_set_maxreaders(s->env, READERS_MAX);
-    if (rc == 0)
-        rc = mdb_env_open(s->env, s->path,
-                          MDB_NOTLS | (o->read_only ? MDB_RDONLY : 0) | (o->unsafe_nosync ? MDB_NOSYNC : 0), 0600);
     if (rc != 0)
-        return store_error(rc, e, what);
-    int fd, dead = 0;
-    /* LMDB 0.9 leaves this one descriptor open across exec: a function would inherit a handle on the whole queue. */
-    if (mdb_env_get_fd(s->env, &fd) != 0 || fd_set_cloexec(fd) < 0)
-        return err_sys(e, ERR_IO, errno, "%s: close-on-exec", what);
-    (void)mdb_reader_check(s->env, &dead);
-    MDB_stat st;
-    (void)mdb_env_stat(s->env, &st);
-    s->page_size = st.ms_psize;
-    return check_length(s, e);
+        return store_fail(e, rc, "mdb_env_create", s->path);
+    mdb_env_set_userctx(s->env, s);
+    mdb_env_set_assert(s->env, on_assert);
+    rc = mdb_env_set_maxdbs(s->env, STORE_TABLES_MAX);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(s->env, STORE_READERS_MAX);
+    if (rc == 0 && s->opts.max_bytes > 0)
+        rc = mdb_env_set_mapsize(s->env, (size_t)s->opts.max_bytes);
+    if (rc == 0)
+        rc = mdb_env_open(s->env, s->path, flags, 0600);
+    if (rc == MDB_INVALID)
+        return err_set(e, ERR_CORRUPT, "%s: data.mdb is not a store, or its first pages are damaged", s->path);
+    if (rc == MDB_VERSION_MISMATCH)
+        return err_set(e, ERR_VERSION, "%s: data.mdb was written by another version of LMDB", s->path);
+    if (rc == 0) {
+        step = "mdb_env_get_fd";
+        rc = mdb_env_get_fd(s->env, &s->data_fd);
+    }
+    if (rc != 0)
+        return store_fail(e, rc, step, s->path);
+    /* LMDB 0.9.24 leaves this one descriptor inheritable: every function would get it. */
+    if (fd_set_cloexec(s->data_fd) < 0)
+        return err_sys(e, ERR_IO, errno, "%s: close-on-exec", s->path);
+    mdb_env_info(s->env, &info);
+    mdb_env_stat(s->env, &env_stat);
+    s->map_bytes = info.me_mapsize;
+    s->page_len = env_stat.ms_psize;
+    int r = check_length(s, e);
+    if (r < 0 || s->opts.read_only)
+        return r;
+    int dead;
+    rc = mdb_reader_check(s->env, &dead);
+    if (rc != 0)
+        return store_fail(e, rc, "mdb_reader_check", s->path);
+    if (created && (fsync(s->data_fd) < 0 || fsync(dir_fd) < 0))
+        return err_sys(e, ERR_IO, errno, "%s: sync of the new store", s->path);
+    return 0;
 }
 
 int store_open(struct store **ret, const char *path, const struct store_opts *opts, struct err *e)
 {
+    int dir_fd = -1;
+    *ret = NULL;
+    if (strlen(path) >= sizeof((struct store *)0)->path)
+        return err_set(e, ERR_TOOBIG, "%s: path too long", path);
     struct store *s = calloc(1, sizeof *s);
     if (s == NULL)
         return err_set(e, ERR_NOMEM, "store: out of memory");
     s->opts = *opts;
-    s->dir_fd = -1;
+    s->data_fd = -1;
     if (s->opts.batch_ops == 0)
-        s->opts.batch_ops = BATCH_DEFAULT;
+        s->opts.batch_ops = STORE_BATCH_OPS;
+    snprintf(s->path, sizeof s->path, "%s", path);
     pthread_mutex_init(&s->mu, NULL);
     pthread_cond_init(&s->wake, NULL);
-    int rc = strlen(path) < sizeof s->path ? 0 : err_set(e, ERR_INVALID, "store: the path %s is too long", path);
-    if (rc == 0) {
-        memcpy(s->path, path, strlen(path) + 1);
-        rc = make_folder(path, opts->read_only, e);
+    store_room_init(s);
+    int r;
+    s->batch = calloc(s->opts.batch_ops, sizeof *s->batch);
+    if (s->batch == NULL) {
+        r = err_set(e, ERR_NOMEM, "store: out of memory");
+        goto out;
     }
-    if (rc == 0)
-        rc = check_file_system(path, e);
-    if (rc == 0)
-        rc = open_env(s, e);
-    if (rc == 0 && !opts->read_only)
-        rc = sync_folder(path, e);
-    if (rc == 0) {
-        s->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (s->dir_fd < 0)
-            rc = err_sys(e, ERR_IO, errno, "store %s", path);
-    }
-    if (rc < 0) {
+    r = open_folder(s, &dir_fd, e);
+    if (r == 0)
+        r = check_file_system(s, dir_fd, e);
+    if (r == 0)
+        r = open_env(s, dir_fd, e);
+out:
+    fd_close(&dir_fd);
+    if (r < 0)
         store_close(s);
-        return rc;
-    }
-    reserve_check(s, true);
-    *ret = s;
-    return 0;
+    else
+        *ret = s;
+    return r;
 }
 
 void store_close(struct store *s)
 {
     if (s == NULL)
         return;
-    BIDE_ASSERT(!s->started || s->stopped, "store closed while its thread runs");
+    BIDE_ASSERT(!s->started, "store_close before store_stop");
+    unsigned readers = atomic_load(&s->readers);
+    BIDE_ASSERT(readers == 0, "%u read transactions are open", readers);
+    store_stop(s); /* ops of a store that was never started */
     if (s->env != NULL)
         mdb_env_close(s->env);
-    fd_close(&s->dir_fd);
-    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->room.mu);
     pthread_mutex_destroy(&s->mu);
+    pthread_cond_destroy(&s->wake);
+    free(s->batch);
     free(s);
+}
+
+const char *store_warning(const struct store *s)
+{
+    return s->warning;
 }
 
 int store_table(struct store *s, const char *name, struct store_table **ret, struct err *e)
 {
-    MDB_txn *txn;
-    char what[128];
-    (void)snprintf(what, sizeof what, "store: table %s", name);
+    BIDE_ASSERT(!s->started, "store_table(%s) after store_start", name);
     if (s->n_tables == STORE_TABLES_MAX)
-        return err_set(e, ERR_FULL, "%s: there are %d already", what, STORE_TABLES_MAX);
-    struct store_table *t = &s->tables[s->n_tables];
+        return err_set(e, ERR_FULL, "%s: no room for table %s", s->path, name);
+    struct store_table *tab = &s->tables[s->n_tables];
+    BIDE_ASSERT(strlen(name) < sizeof tab->name, "table name %s is too long", name);
+    snprintf(tab->name, sizeof tab->name, "%s", name);
+    MDB_txn *txn;
     int rc = mdb_txn_begin(s->env, NULL, s->opts.read_only ? MDB_RDONLY : 0, &txn);
     if (rc != 0)
-        return store_error(rc, e, what);
-    rc = mdb_dbi_open(txn, name, s->opts.read_only ? 0 : MDB_CREATE, &t->dbi);
+        return store_fail(e, rc, name, s->path);
+    rc = mdb_dbi_open(txn, name, s->opts.read_only ? 0 : MDB_CREATE, &tab->dbi);
     if (rc == 0)
-        rc = mdb_txn_commit(txn); /* also of a reading one: the handle is private to it otherwise */
+        rc = mdb_txn_commit(txn);
     else
         mdb_txn_abort(txn);
     if (rc != 0)
-        return store_error(rc, e, what);
-    t->store = s;
+        return store_fail(e, rc, name, s->path);
     s->n_tables++;
-    *ret = t;
+    *ret = tab;
     return 0;
-}
-
-int store_add_hooks(struct store *s, const struct store_hooks *h)
-{
-    if (s->n_hooks == HOOKS_MAX)
-        return ERR_FULL;
-    s->hooks[s->n_hooks++] = *h;
-    return 0;
-}
-
-void store_put_u64(uint8_t *p, uint64_t v)
-{
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(v >> (56 - 8 * i));
-}
-
-void store_put_u32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-uint64_t store_get_u64(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-uint32_t store_get_u32(const uint8_t *p)
-{
-    uint32_t v = 0;
-    for (int i = 0; i < 4; i++)
-        v = v << 8 | p[i];
-    return v;
 }

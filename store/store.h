@@ -32,7 +32,8 @@ struct store_cursor;
 
 enum { STORE_TABLES_MAX = 32, STORE_KEY_MAX = 511, STORE_EXIT_FATAL = 4 };
 
-/* Where a test may make the store fail; see store_opts.fault. */
+/* Where a test may make the store fail; see store_opts.fault. A failing put or del loses the transaction, as LMDB's own
+ * would; ERR_IO anywhere is fatal. COMMITTED comes after the commit and before anybody is told: always fatal. */
 enum store_fault { STORE_FAULT_BEGIN, STORE_FAULT_PUT, STORE_FAULT_DEL, STORE_FAULT_COMMIT, STORE_FAULT_COMMITTED };
 
 struct store_opts {
@@ -55,20 +56,25 @@ struct store_opts {
 int store_open(struct store **ret, const char *path, const struct store_opts *opts, struct err *e) BIDE_MUST_USE;
 void store_close(struct store *s); /* after store_stop; NULL is fine */
 
+/* "" or one line for the operator: the file system forgets (tmpfs) or is in doubt (overlay, FUSE). Lives as long as s.
+ */
+const char *store_warning(const struct store *s);
+
 /* Open (create unless read-only) a named table. Before store_start. The handle lives as long as the store. */
 int store_table(struct store *s, const char *name, struct store_table **ret, struct err *e) BIDE_MUST_USE;
 
-/* Start the writer thread. */
+/* Start the writer thread (again, after store_stop). */
 int store_start(struct store *s, struct err *e) BIDE_MUST_USE;
-/* Everything submitted so far is finished (completions called), then the thread ends. Later submits: ERR_SHUTDOWN. */
+/* Everything submitted so far is finished (completions called) with what those completions submit, then the thread
+ * ends. Later submits: ERR_SHUTDOWN. Ops of a store that was never started are completed here with ERR_SHUTDOWN. */
 void store_stop(struct store *s);
 
 /* --- ops ------------------------------------------------------------------------------------------------------- */
 
-/* Runs inside the write transaction. Return 0, or an ERR_x: this op alone fails with it. May be run more than once (a
- * batch that fails is aborted and run again without its culprit), so it must touch nothing but the transaction and its
- * own arg, and must not assume what it left in arg earlier. An op that fails before its first write costs the batch
- * nothing. */
+/* Runs inside the write transaction. Return 0, or an ERR_x: this op alone fails with it. Close the cursors it opened.
+ * May be run more than once (a batch that fails is aborted and run again without its culprit), so it must touch nothing
+ * but the transaction and its own arg, and must not assume what it left in arg earlier. An op that fails before its
+ * first write costs the batch nothing. */
 typedef int store_run_cb(struct store_txn *t, void *arg);
 
 /* err 0: what run did is on stable storage. Else nothing of it is. Called exactly once, on the store thread. */
@@ -88,9 +94,11 @@ struct store_op {
     /* the store's own */
     struct store_op *next;
     int result;
+    bool left_out; /* failed for good: the batch is repeated without it */
 };
 
-/* Any thread; never blocks on the disk. ERR_SHUTDOWN (done is not called). */
+/* Any thread; never blocks on the disk. Before store_start the op waits for it. After store_stop: ERR_SHUTDOWN (done is
+ * not called). */
 int store_submit(struct store *s, struct store_op *op) BIDE_MUST_USE;
 
 /* Run fn in a write transaction and commit it, on the calling thread. Only before store_start (recovery, set-up). */

@@ -1,220 +1,177 @@
-#include "priv.h"
-
+#include <errno.h>
 #include <stdlib.h>
 
-/* A put or delete that failed for want of room has left the transaction in pieces: only an abort helps. */
-static int written(struct store_txn *t, int mdb)
+#include "priv.h"
+
+/* LMDB reports a write that came out short as EIO, and a disk that fills up in the middle of a write makes it short:
+ * that is no reason to stop for ever. */
+static int write_errcode(struct store *s, const char *step, int rc)
 {
-    int rc = store_error(mdb, NULL, "");
-    if (rc == 0)
-        t->writes++;
-    else if (rc != ERR_NOTFOUND && rc != ERR_EXISTS && t->failed == 0)
-        t->failed = rc;
-    return rc;
+    if (rc == EIO && store_disk_exhausted(s))
+        return ERR_FULL;
+    int r = store_errcode(rc);
+    if (r == ERR_IO) {
+        s->bad_step = step;
+        s->bad_rc = rc;
+    }
+    return r;
 }
 
-int txn_begin(struct store *s, struct store_txn *t)
+int store_txn_begin(struct store *s, struct store_txn *t)
 {
-    *t = (struct store_txn){.store = s, .writing = true};
-    int rc = store_fault_at(s, STORE_FAULT_BEGIN);
-    if (rc == 0)
-        rc = store_error(mdb_txn_begin(s->env, NULL, 0, &t->txn), NULL, "");
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < s->n_hooks; i++)
-        if (s->hooks[i].begin != NULL)
-            s->hooks[i].begin(s->hooks[i].arg);
-    return 0;
+    *t = (struct store_txn){.s = s, .write = true};
+    int r = store_fault_at(s, STORE_FAULT_BEGIN);
+    if (r < 0)
+        return r;
+    return write_errcode(s, "begin of a transaction", mdb_txn_begin(s->env, NULL, 0, &t->txn));
 }
 
-void txn_abort(struct store_txn *t)
+int store_txn_commit(struct store_txn *t)
 {
-    const struct store *s = t->store;
-    if (t->txn != NULL)
+    BIDE_ASSERT(t->cursors == 0 && t->broken == 0, "commit with %u cursors, broken %d", t->cursors, t->broken);
+    int r = store_fault_at(t->s, STORE_FAULT_COMMIT);
+    if (r < 0) {
         mdb_txn_abort(t->txn);
-    t->txn = NULL;
-    for (size_t i = 0; i < s->n_hooks; i++)
-        if (s->hooks[i].aborted != NULL)
-            s->hooks[i].aborted(s->hooks[i].arg);
-}
-
-int txn_commit(struct store_txn *t)
-{
-    struct store *s = t->store;
-    int rc = t->failed;
-    for (size_t i = 0; i < s->n_hooks && rc == 0; i++)
-        if (s->hooks[i].before_commit != NULL)
-            rc = s->hooks[i].before_commit(t, s->hooks[i].arg);
-    if (rc == 0)
-        rc = t->failed;
-    if (rc == 0)
-        rc = store_fault_at(s, STORE_FAULT_COMMIT);
-    if (rc < 0) {
-        txn_abort(t);
-        return rc;
+        t->txn = NULL;
+        return r;
     }
-    rc = store_error(mdb_txn_commit(t->txn), NULL, "");
+    int rc = mdb_txn_commit(t->txn);
     t->txn = NULL;
-    if (rc == 0)
-        rc = store_fault_at(s, STORE_FAULT_COMMITTED);
-    if (rc < 0) {
-        txn_abort(t);
-        return rc;
-    }
-    for (size_t i = 0; i < s->n_hooks; i++)
-        if (s->hooks[i].committed != NULL)
-            s->hooks[i].committed(s->hooks[i].arg);
+    if (rc != 0)
+        return write_errcode(t->s, "commit", rc);
+    store_room_committed(t->s, t->put_bytes);
     return 0;
 }
 
-int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
+void store_txn_abort(struct store_txn *t)
 {
-    struct store_txn t;
-    BIDE_ASSERT(!s->started || s->stopped, "store_write_now while the writer runs");
-    int rc = txn_begin(s, &t);
-    if (rc == 0) {
-        rc = fn(&t, arg);
-        if (rc < 0)
-            txn_abort(&t);
-        else
-            rc = txn_commit(&t);
-    }
-    if (rc < 0)
-        (void)err_set(e, rc, "store: a change could not be stored (%s)", err_name(rc));
-    return rc;
+    BIDE_ASSERT(t->cursors == 0, "abort with %u cursors open", t->cursors);
+    mdb_txn_abort(t->txn);
+    t->txn = NULL;
+}
+
+int store_txn_failed(struct store_txn *t, int rc)
+{
+    if (rc == MDB_NOTFOUND || rc == MDB_KEYEXIST || rc == MDB_BAD_VALSIZE)
+        return store_errcode(rc);
+    t->broken = write_errcode(t->s, "write", rc);
+    return t->broken;
+}
+
+int store_get(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, struct slice *ret)
+{
+    if (t->broken < 0)
+        return t->broken;
+    MDB_val k = {key_len, (void *)(uintptr_t)key};
+    MDB_val v;
+    int rc = mdb_get(t->txn, tab->dbi, &k, &v);
+    if (rc != 0)
+        return store_errcode(rc);
+    *ret = (struct slice){v.mv_data, v.mv_size};
+    return 0;
+}
+
+/* A fault counts as LMDB's own: the transaction is lost. */
+static int write_allowed(struct store_txn *t, enum store_fault at)
+{
+    BIDE_ASSERT(t->write, "write inside a read transaction");
+    if (t->broken == 0)
+        t->broken = store_fault_at(t->s, at);
+    return t->broken;
+}
+
+int store_put(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, const void *val,
+              size_t val_len, unsigned flags)
+{
+    int r = write_allowed(t, STORE_FAULT_PUT);
+    if (r < 0)
+        return r;
+    if (key_len == 0 || key_len > STORE_KEY_MAX)
+        return ERR_INVALID;
+    MDB_val k = {key_len, (void *)(uintptr_t)key};
+    MDB_val v = {val_len, (void *)(uintptr_t)val};
+    unsigned mdb_flags = 0;
+    if (flags & STORE_PUT_NEW)
+        mdb_flags |= MDB_NOOVERWRITE;
+    if (flags & STORE_PUT_APPEND)
+        mdb_flags |= MDB_APPEND;
+    int rc = mdb_put(t->txn, tab->dbi, &k, &v, mdb_flags);
+    if (rc != 0)
+        return store_txn_failed(t, rc);
+    t->writes++;
+    t->put_bytes += key_len + val_len;
+    return 0;
+}
+
+int store_del(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len)
+{
+    int r = write_allowed(t, STORE_FAULT_DEL);
+    if (r < 0)
+        return r;
+    MDB_val k = {key_len, (void *)(uintptr_t)key};
+    int rc = mdb_del(t->txn, tab->dbi, &k, NULL);
+    if (rc != 0)
+        return store_txn_failed(t, rc);
+    t->writes++;
+    return 0;
+}
+
+uint64_t store_count(struct store_txn *t, struct store_table *tab)
+{
+    MDB_stat st;
+    int rc = mdb_stat(t->txn, tab->dbi, &st);
+    BIDE_ASSERT(rc == 0 || t->broken < 0, "mdb_stat(%s): %s", tab->name, mdb_strerror(rc));
+    return rc == 0 ? st.ms_entries : 0;
 }
 
 int store_read_begin(struct store *s, struct store_txn **ret)
 {
-    struct store_txn *t = calloc(1, sizeof *t);
+    struct store_txn *t = malloc(sizeof *t);
     if (t == NULL)
         return ERR_NOMEM;
-    t->store = s;
-    int rc = store_error(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t->txn), NULL, "");
-    if (rc < 0) {
+    *t = (struct store_txn){.s = s};
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t->txn);
+    if (rc != 0) {
         free(t);
-        return rc;
+        return store_errcode(rc);
     }
+    atomic_fetch_add(&s->readers, 1);
     *ret = t;
     return 0;
 }
 
 void store_read_end(struct store_txn *t)
 {
+    BIDE_ASSERT(!t->write && t->cursors == 0, "read transaction ends with %u cursors open", t->cursors);
     mdb_txn_abort(t->txn);
+    atomic_fetch_sub(&t->s->readers, 1);
     free(t);
 }
 
-int store_get(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, struct slice *ret)
+void store_put_u64(uint8_t *p, uint64_t v)
 {
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key}, v;
-    int rc = store_error(mdb_get(t->txn, tab->dbi, &k, &v), NULL, "");
-    if (rc == 0)
-        *ret = (struct slice){.p = v.mv_data, .len = v.mv_size};
-    return rc;
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        p[i] = (uint8_t)v;
 }
 
-int store_put(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, const void *val,
-              size_t val_len, unsigned flags)
+void store_put_u32(uint8_t *p, uint32_t v)
 {
-    BIDE_ASSERT(t->writing, "a put in a reading transaction");
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
-    MDB_val v = {.mv_size = val_len, .mv_data = (void *)(uintptr_t)val};
-    int rc = store_fault_at(t->store, STORE_FAULT_PUT);
-    if (rc < 0) {
-        t->failed = rc;
-        return rc;
-    }
-    unsigned f =
-        ((flags & STORE_PUT_NEW) != 0 ? MDB_NOOVERWRITE : 0) | ((flags & STORE_PUT_APPEND) != 0 ? MDB_APPEND : 0);
-    return written(t, mdb_put(t->txn, tab->dbi, &k, &v, f));
+    for (int i = 3; i >= 0; i--, v >>= 8)
+        p[i] = (uint8_t)v;
 }
 
-int store_del(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len)
+uint64_t store_get_u64(const uint8_t *p)
 {
-    BIDE_ASSERT(t->writing, "a delete in a reading transaction");
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
-    int rc = store_fault_at(t->store, STORE_FAULT_DEL);
-    if (rc < 0) {
-        t->failed = rc;
-        return rc;
-    }
-    return written(t, mdb_del(t->txn, tab->dbi, &k, NULL));
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | p[i];
+    return v;
 }
 
-/* --- cursors ------------------------------------------------------------------------------------------------------ */
-
-int store_cursor_open(struct store_txn *t, struct store_table *tab, struct store_cursor **ret)
+uint32_t store_get_u32(const uint8_t *p)
 {
-    struct store_cursor *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return ERR_NOMEM;
-    c->t = t;
-    int rc = store_error(mdb_cursor_open(t->txn, tab->dbi, &c->cur), NULL, "");
-    if (rc < 0) {
-        free(c);
-        return rc;
-    }
-    *ret = c;
-    return 0;
-}
-
-void store_cursor_close(struct store_cursor *c)
-{
-    if (c == NULL)
-        return;
-    mdb_cursor_close(c->cur);
-    free(c);
-}
-
-static int move(struct store_cursor *c, MDB_val *k, MDB_cursor_op op, struct slice *ret_key, struct slice *ret_val)
-{
-    MDB_val v;
-    int rc = store_error(mdb_cursor_get(c->cur, k, &v, op), NULL, "");
-    if (rc < 0)
-        return rc;
-    *ret_key = (struct slice){.p = k->mv_data, .len = k->mv_size};
-    *ret_val = (struct slice){.p = v.mv_data, .len = v.mv_size};
-    return 0;
-}
-
-int store_cursor_seek(struct store_cursor *c, const void *key, size_t key_len, struct slice *ret_key,
-                      struct slice *ret_val)
-{
-    MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
-    return move(c, &k, key_len == 0 ? MDB_FIRST : MDB_SET_RANGE, ret_key, ret_val);
-}
-
-int store_cursor_next(struct store_cursor *c, struct slice *ret_key, struct slice *ret_val)
-{
-    MDB_val k;
-    return move(c, &k, MDB_NEXT, ret_key, ret_val);
-}
-
-int store_cursor_prev(struct store_cursor *c, struct slice *ret_key, struct slice *ret_val)
-{
-    MDB_val k;
-    return move(c, &k, MDB_PREV, ret_key, ret_val);
-}
-
-int store_cursor_last(struct store_cursor *c, struct slice *ret_key, struct slice *ret_val)
-{
-    MDB_val k;
-    return move(c, &k, MDB_LAST, ret_key, ret_val);
-}
-
-int store_cursor_del(struct store_cursor *c)
-{
-    int rc = store_fault_at(c->t->store, STORE_FAULT_DEL);
-    if (rc < 0) {
-        c->t->failed = rc;
-        return rc;
-    }
-    return written(c->t, mdb_cursor_del(c->cur, 0));
-}
-
-uint64_t store_count(struct store_txn *t, struct store_table *tab)
-{
-    MDB_stat st;
-    return mdb_stat(t->txn, tab->dbi, &st) == 0 ? st.ms_entries : 0;
+    uint32_t v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v << 8 | p[i];
+    return v;
 }

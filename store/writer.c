@@ -1,236 +1,397 @@
-/* The writer thread and group commit: everything waiting goes into one transaction, one sync, then every completion. */
-#include "priv.h"
-
+/* The store thread: takes what waits, runs it in one transaction, commits, tells. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 
-/* A batch is a list of ops in order of submission; result 1 means "not decided yet". */
-enum { PENDING = 1 };
+#include "priv.h"
 
-static void fatal(struct store *s, int code, const char *what)
+/* How one try at a batch ended. In every case but COMMITTED nothing of it is stored. */
+enum end {
+    END_COMMITTED,
+    END_CULPRIT, /* one op failed after it had written; it is marked left_out */
+    END_FULL,    /* map or disk */
+    END_SPLIT,   /* too much for one transaction */
+    END_FAILED,  /* the batch as such: code in *ret_code */
+    END_FATAL,
+};
+
+static enum end end_of(int code)
 {
-    struct err e;
-    (void)err_set(&e, code, "store: %s failed (%s); nothing more is acknowledged, recovery is by a restart", what,
-                  err_name(code));
-    if (s->opts.on_fatal != NULL) {
-        s->opts.on_fatal(&e, s->opts.arg);
-        return;
-    }
-    (void)fprintf(stderr, "bided: %s\n", e.text);
-    _exit(STORE_EXIT_FATAL);
+    return code == ERR_IO ? END_FATAL : code == ERR_FULL ? END_FULL : code == ERR_TOOBIG ? END_SPLIT : END_FAILED;
 }
 
-static void complete(struct store *s, struct store_op *batch)
+static int hooks_before_commit(struct store_txn *t)
 {
-    for (struct store_op *op = batch, *next; op != NULL; op = next) {
-        next = op->next; /* done may free it */
-        atomic_fetch_add(op->result == 0 ? &s->ops : &s->ops_failed, 1);
-        if (op->done != NULL)
-            op->done(op->result, op->arg);
-    }
-}
-
-static void decide_pending(struct store_op *batch, int result)
-{
-    for (struct store_op *op = batch; op != NULL; op = op->next)
-        if (op->result == PENDING)
-            op->result = result;
-}
-
-/* Run every undecided op in t. 0, or the code of the op that spoilt the transaction (its result is set then). */
-static int run_ops(struct store_txn *t, struct store_op *batch)
-{
-    for (struct store_op *op = batch; op != NULL; op = op->next) {
-        if (op->result != PENDING)
-            continue;
-        uint64_t before = t->writes;
-        int rc = op->run(t, op->arg);
-        if (t->failed != 0)
-            return t->failed; /* whose fault it was cannot be told: the room was used up by all */
-        if (rc < 0) {
-            op->result = rc;
-            if (t->writes != before)
-                return rc;
-        }
+    struct store *s = t->s;
+    for (size_t i = 0; i < s->n_hooks; i++) {
+        int r = s->hooks[i].before_commit == NULL ? 0 : s->hooks[i].before_commit(t, s->hooks[i].arg);
+        if (t->broken < 0)
+            return t->broken;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
 
-static bool drop_new_work(struct store_op *batch)
+static void hooks_begin(struct store *s)
+{
+    for (size_t i = 0; i < s->n_hooks; i++)
+        if (s->hooks[i].begin != NULL)
+            s->hooks[i].begin(s->hooks[i].arg);
+}
+
+static void hooks_end(struct store *s, bool committed)
+{
+    for (size_t i = 0; i < s->n_hooks; i++) {
+        void (*cb)(void *) = committed ? s->hooks[i].committed : s->hooks[i].aborted;
+        if (cb != NULL)
+            cb(s->hooks[i].arg);
+    }
+}
+
+static void count_commit(struct store *s, int64_t took_us, size_t ops)
+{
+    pthread_mutex_lock(&s->mu);
+    s->stats.commits++;
+    s->stats.ops += ops;
+    s->stats.last_commit_us = (uint64_t)took_us;
+    pthread_mutex_unlock(&s->mu);
+}
+
+/* Ends t: before_commit hooks, commit, and the hooks that are told. 0 or ERR_x; *ret_known false: the transaction is on
+ * disk although this failed. */
+static int finish(struct store_txn *t, size_t ops, bool *ret_known)
+{
+    struct store *s = t->s;
+    *ret_known = true;
+    int r = hooks_before_commit(t);
+    if (r < 0) {
+        store_txn_abort(t);
+        hooks_end(s, false);
+        return r;
+    }
+    int64_t start_us = clock_mono_us();
+    r = store_txn_commit(t);
+    if (r == 0) {
+        count_commit(s, clock_mono_us() - start_us, ops);
+        r = store_fault_at(s, STORE_FAULT_COMMITTED);
+        *ret_known = r == 0;
+    }
+    hooks_end(s, r == 0);
+    return r;
+}
+
+/* Runs one op. Its own failure is in op->result; the return value says whether the transaction can go on. */
+static enum end run_op(struct store_txn *t, struct store_op *op)
+{
+    /* Refused by itself, so not left out: should the batch be repeated, there may be room for it. */
+    if ((op->flags & STORE_OP_NEW) && store_room_refuses(t->s, t->put_bytes)) {
+        op->result = ERR_FULL;
+        return END_COMMITTED;
+    }
+    uint64_t writes = t->writes;
+    op->result = op->run(t, op->arg);
+    BIDE_ASSERT(op->result <= 0, "an op returned %d", op->result);
+    BIDE_ASSERT(t->cursors == 0, "an op left %u cursors open", t->cursors);
+    if (t->broken < 0) {
+        enum end end = end_of(t->broken);
+        if (end != END_FAILED)
+            return end;
+        op->result = t->broken;
+    } else if (op->result == 0 || t->writes == writes) {
+        return END_COMMITTED;
+    }
+    op->left_out = true;
+    return END_CULPRIT;
+}
+
+/* One transaction with the ops that are not left out. *n is cut when the transaction grows too big to take them all. */
+static enum end attempt(struct store *s, struct store_op **ops, size_t *n, int *ret_code)
+{
+    struct store_txn t;
+    size_t good = 0;
+    *ret_code = store_txn_begin(s, &t);
+    if (*ret_code < 0)
+        return end_of(*ret_code) == END_FATAL ? END_FATAL : END_FAILED;
+    hooks_begin(s);
+    for (size_t i = 0; i < *n; i++) {
+        if (ops[i]->left_out)
+            continue;
+        enum end end = run_op(&t, ops[i]);
+        if (end != END_COMMITTED) {
+            store_txn_abort(&t);
+            hooks_end(s, false);
+            return end;
+        }
+        good += ops[i]->result == 0;
+        if (t.put_bytes >= STORE_BATCH_BYTES)
+            *n = i + 1;
+    }
+    bool known;
+    *ret_code = finish(&t, good, &known);
+    if (*ret_code < 0)
+        return known ? end_of(*ret_code) : END_FATAL;
+    return END_COMMITTED;
+}
+
+static void fail_rest(struct store_op **ops, size_t from, size_t n, int code)
+{
+    for (size_t i = from; i < n; i++)
+        if (!ops[i]->left_out)
+            ops[i]->result = code;
+}
+
+/* The last resort: a transaction for each op, so that those that can be finished are. */
+static enum end run_alone(struct store *s, struct store_op **ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t one = 1;
+        int code = 0;
+        if (ops[i]->left_out)
+            continue;
+        switch (attempt(s, &ops[i], &one, &code)) {
+        case END_COMMITTED:
+        case END_CULPRIT: /* its result is set */
+            break;
+        case END_FULL:
+            ops[i]->result = ERR_FULL;
+            break;
+        case END_SPLIT:
+            ops[i]->result = ERR_TOOBIG;
+            break;
+        case END_FAILED:
+            ops[i]->result = code;
+            break;
+        case END_FATAL:
+            fail_rest(ops, i, n, ERR_IO);
+            return END_FATAL;
+        }
+    }
+    return END_COMMITTED;
+}
+
+/* Old work goes before new: the ops that bring in more are given up. False when there is none. */
+static bool shed_new(struct store_op **ops, size_t n)
 {
     bool any = false;
-    for (struct store_op *op = batch; op != NULL; op = op->next)
-        if (op->result == PENDING && (op->flags & STORE_OP_NEW) != 0) {
-            op->result = ERR_FULL;
-            any = true;
-        }
+    for (size_t i = 0; i < n; i++) {
+        if (ops[i]->left_out || !(ops[i]->flags & STORE_OP_NEW))
+            continue;
+        ops[i]->result = ERR_FULL;
+        ops[i]->left_out = true;
+        any = true;
+    }
     return any;
 }
 
-static int commit_timed(struct store *s, struct store_txn *t)
+static size_t count_in(struct store_op **ops, size_t n)
 {
-    int64_t from = clock_mono_us();
-    int rc = txn_commit(t);
-    atomic_store(&s->last_commit_us, (uint64_t)(clock_mono_us() - from));
-    if (rc == 0)
-        atomic_fetch_add(&s->commits, 1);
-    return rc;
+    size_t in = 0;
+    for (size_t i = 0; i < n; i++)
+        in += !ops[i]->left_out;
+    return in;
 }
 
-/* One try at the undecided ops of a batch. 0: all decided and stored. */
-static int try_batch(struct store *s, struct store_op *batch, bool *ret_io)
+/* Gives every op its result. Returns END_FATAL when the store must not go on. */
+static enum end run_batch(struct store *s, struct store_op **ops, size_t *n)
 {
-    struct store_txn t;
-    int rc = txn_begin(s, &t);
-    *ret_io = rc == ERR_IO || rc == ERR_CORRUPT;
-    if (rc < 0)
-        return rc;
-    rc = run_ops(&t, batch);
-    if (rc < 0) {
-        txn_abort(&t);
-        *ret_io = t.failed == ERR_IO || t.failed == ERR_CORRUPT;
-        return rc;
-    }
-    rc = commit_timed(s, &t);
-    *ret_io = rc == ERR_IO || rc == ERR_CORRUPT;
-    if (rc == 0)
-        decide_pending(batch, 0);
-    return rc;
-}
-
-static bool any_pending(const struct store_op *batch)
-{
-    for (; batch != NULL; batch = batch->next)
-        if (batch->result == PENDING)
-            return true;
-    return false;
-}
-
-/* The last resort on a full map: each op by itself, so that the small ones that free room get through. */
-static bool one_by_one(struct store *s, struct store_op *batch)
-{
-    bool io = false;
-    for (struct store_op *op = batch; op != NULL && !io; op = op->next) {
-        if (op->result != PENDING)
-            continue;
-        struct store_op *rest = op->next;
-        op->next = NULL;
-        int rc = try_batch(s, op, &io);
-        op->next = rest;
-        if (op->result == PENDING)
-            op->result = rc;
-    }
-    return io;
-}
-
-static void run_batch(struct store *s, struct store_op *batch)
-{
-    bool io = false;
-    int rc = 0;
-    for (struct store_op *op = batch; op != NULL; op = op->next)
-        op->result = PENDING;
-    reserve_check(s, false);
-    if (atomic_load(&s->full))
-        (void)drop_new_work(batch);
-    /* Each round decides at least one op, so there are at most as many rounds as ops. */
-    while (any_pending(batch) && !io) {
-        rc = try_batch(s, batch, &io);
-        if (rc == 0 || io)
+    int culprits = 0;
+    while (count_in(ops, *n) > 0) {
+        int code = 0;
+        enum end end = attempt(s, ops, n, &code);
+        switch (end) {
+        case END_COMMITTED:
+            return end;
+        case END_CULPRIT:
+            if (++culprits == STORE_CULPRITS_MAX)
+                return run_alone(s, ops, *n);
             break;
-        if (rc == ERR_FULL || rc == ERR_NOMEM) {
-            reserve_check(s, true);
-            if (!drop_new_work(batch)) {
-                io = one_by_one(s, batch);
-                break;
-            }
-        } else if (any_pending(batch) && rc != 0) {
-            bool culprit = false;
-            for (const struct store_op *op = batch; op != NULL && !culprit; op = op->next)
-                culprit = op->result == rc;
-            if (!culprit) {
-                decide_pending(batch, rc); /* a hook's or the commit's own failure: nobody's op in particular */
-                break;
-            }
+        case END_FULL:
+            if (!shed_new(ops, *n))
+                return run_alone(s, ops, *n);
+            break;
+        case END_SPLIT:
+            return run_alone(s, ops, *n);
+        case END_FAILED:
+        case END_FATAL:
+            fail_rest(ops, 0, *n, end == END_FATAL ? ERR_IO : code);
+            return end;
         }
     }
-    decide_pending(batch, rc < 0 ? rc : ERR_IO);
-    complete(s, batch);
-    if (io)
-        fatal(s, ERR_IO, "writing or syncing");
+    return END_COMMITTED;
 }
 
-/* Up to batch_ops from the inbox, in order; NULL when the thread is to end. */
-static struct store_op *next_batch(struct store *s)
+/* The ops belong to their owners again once done was called: nothing of them is touched afterwards. */
+static void complete(struct store *s, struct store_op **ops, size_t n)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < n; i++)
+        failed += ops[i]->result < 0;
+    if (failed > 0) {
+        pthread_mutex_lock(&s->mu);
+        s->stats.ops_failed += failed;
+        pthread_mutex_unlock(&s->mu);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (ops[i]->done != NULL)
+            ops[i]->done(ops[i]->result, ops[i]->arg);
+}
+
+/* Up to batch_ops from the front of *list, which keeps what does not fit. */
+static size_t gather(struct store *s, struct store_op *list)
+{
+    size_t n = 0;
+    for (struct store_op *op = list; op != NULL && n < s->opts.batch_ops; op = op->next) {
+        op->result = 0;
+        op->left_out = false;
+        s->batch[n++] = op;
+    }
+    return n;
+}
+
+static void work(struct store *s, struct store_op **list)
+{
+    size_t n = gather(s, *list);
+    bool died = false;
+    if (s->fatal)
+        fail_rest(s->batch, 0, n, ERR_IO);
+    else
+        died = run_batch(s, s->batch, &n) == END_FATAL;
+    *list = s->batch[n - 1]->next;
+    s->fatal |= died;
+    complete(s, s->batch, n);
+    if (died) {
+        struct err e;
+        err_set(&e, ERR_IO, "%s: %s failed: %s", s->path, s->bad_step == NULL ? "a transaction" : s->bad_step,
+                mdb_strerror(s->bad_step == NULL ? EIO : s->bad_rc));
+        store_fatal(s, &e);
+    }
+}
+
+/* The inbox, once there is something in it; NULL when the thread is to end. */
+static struct store_op *take_inbox(struct store *s)
 {
     pthread_mutex_lock(&s->mu);
-    while (s->head == NULL && !s->stopping) {
-        s->sleeping = true;
+    s->writer_waits = true;
+    while (s->inbox_head == NULL && !s->stopping)
         pthread_cond_wait(&s->wake, &s->mu);
-        s->sleeping = false;
-    }
-    struct store_op *batch = s->head, *last = batch;
-    for (size_t n = 1; last != NULL && last->next != NULL && n < s->opts.batch_ops; n++)
-        last = last->next;
-    if (last != NULL) {
-        s->head = last->next;
-        if (s->head == NULL)
-            s->tail = NULL;
-        last->next = NULL;
-    }
+    s->writer_waits = false;
+    struct store_op *list = s->inbox_head;
+    s->inbox_head = s->inbox_tail = NULL;
     pthread_mutex_unlock(&s->mu);
-    return batch;
+    return list;
 }
 
-static void *writer_main(void *arg)
+/* What came in meanwhile joins the end of *list, so that a transaction is as full as it can be. */
+static void top_up(struct store *s, struct store_op **list)
+{
+    struct store_op **end = list;
+    size_t n = 0;
+    while (*end != NULL && n++ < s->opts.batch_ops)
+        end = &(*end)->next;
+    if (*end != NULL)
+        return;
+    pthread_mutex_lock(&s->mu);
+    *end = s->inbox_head;
+    s->inbox_head = s->inbox_tail = NULL;
+    pthread_mutex_unlock(&s->mu);
+}
+
+static void *run(void *arg)
 {
     struct store *s = arg;
-    struct store_op *batch;
-    while ((batch = next_batch(s)) != NULL)
-        run_batch(s, batch);
+    struct store_op *list;
+    while ((list = take_inbox(s)) != NULL) {
+        while (list != NULL) {
+            work(s, &list);
+            top_up(s, &list);
+        }
+    }
     return NULL;
 }
 
 int store_start(struct store *s, struct err *e)
 {
-    BIDE_ASSERT(!s->started && !s->opts.read_only, "store started twice, or read-only");
-    int rc = pthread_create(&s->thread, NULL, writer_main, s);
-    if (rc != 0)
-        return err_sys(e, ERR_IO, rc, "store: writer thread");
+    sigset_t all, old;
+    BIDE_ASSERT(!s->started && !s->opts.read_only, "store_start: running already, or read-only");
+    s->stopping = false;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for the threads that wait for them */
+    int sys = pthread_create(&s->thread, NULL, run, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (sys != 0)
+        return err_sys(e, ERR_NOMEM, sys, "%s: cannot start the store thread", s->path);
+    (void)pthread_setname_np(s->thread, "store"); /* only for those who look at the process */
     s->started = true;
     return 0;
 }
 
 void store_stop(struct store *s)
 {
-    if (!s->started || s->stopped)
-        return;
     pthread_mutex_lock(&s->mu);
     s->stopping = true;
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->mu);
-    (void)pthread_join(s->thread, NULL);
-    s->stopped = true;
+    if (s->started)
+        pthread_join(s->thread, NULL);
+    s->started = false;
+    for (struct store_op *op = s->inbox_head, *next; op != NULL; op = next) {
+        next = op->next;
+        if (op->done != NULL)
+            op->done(ERR_SHUTDOWN, op->arg);
+    }
+    s->inbox_head = s->inbox_tail = NULL;
 }
 
 int store_submit(struct store *s, struct store_op *op)
 {
+    BIDE_ASSERT(!s->opts.read_only, "an op for a read-only store");
     op->next = NULL;
     pthread_mutex_lock(&s->mu);
-    /* While stopping, the thread's own completions may still submit: what they follow up on is finished too. */
-    bool closed = s->stopping && !(s->started && pthread_equal(pthread_self(), s->thread));
-    if (!closed) {
-        if (s->tail != NULL)
-            s->tail->next = op;
-        else
-            s->head = op;
-        s->tail = op;
-        if (s->sleeping)
-            pthread_cond_signal(&s->wake);
+    if (s->stopping && !(s->started && pthread_equal(pthread_self(), s->thread))) {
+        pthread_mutex_unlock(&s->mu);
+        return ERR_SHUTDOWN;
     }
+    if (s->inbox_tail == NULL)
+        s->inbox_head = op;
+    else
+        s->inbox_tail->next = op;
+    s->inbox_tail = op;
+    bool wake = s->writer_waits;
     pthread_mutex_unlock(&s->mu);
-    return closed ? ERR_SHUTDOWN : 0;
+    if (wake)
+        pthread_cond_signal(&s->wake);
+    return 0;
+}
+
+int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
+{
+    struct store_txn t;
+    BIDE_ASSERT(!s->started && !s->opts.read_only, "store_write_now with the store thread running, or read-only");
+    int r = store_txn_begin(s, &t);
+    if (r < 0)
+        return err_set(e, r, "%s: cannot begin a transaction (%s)", s->path, err_name(r));
+    hooks_begin(s);
+    r = fn(&t, arg);
+    if (t.broken < 0)
+        r = t.broken;
+    if (r < 0) {
+        store_txn_abort(&t);
+        hooks_end(s, false);
+        return err_set(e, r, "%s: %s", s->path, err_name(r));
+    }
+    bool known;
+    r = finish(&t, 1, &known);
+    return r == 0 ? 0 : err_set(e, r, "%s: commit failed (%s)", s->path, err_name(r));
+}
+
+int store_add_hooks(struct store *s, const struct store_hooks *h)
+{
+    BIDE_ASSERT(!s->started, "store_add_hooks after store_start");
+    if (s->n_hooks == STORE_HOOKS_MAX)
+        return ERR_FULL;
+    s->hooks[s->n_hooks++] = *h;
+    return 0;
 }
