@@ -14,7 +14,7 @@
 #include "json_out.h"
 #include "names.h"
 #include "sigv4.h"
-#include "work.h"
+#include "pool.h"
 
 enum {
     SEGMENT_MAX = 512,                    /* bytes of one decoded path argument */
@@ -24,8 +24,8 @@ enum {
     INVOKE_BODY_MAX = 6291456,            /* Lambda: 4.4 */
     CODE_BODY_MAX = 70167211,             /* Lambda: 3.2 */
     REPLY_MAX = 16 * 1024 * 1024,         /* a JSON answer of ours */
-    WORK_JOBS_MAX = 64,
-    WORK_THREADS = 2,
+    POOL_JOBS_MAX = 64,
+    POOL_THREADS = 2,
 };
 
 struct signing_key {
@@ -41,7 +41,7 @@ struct api {
     const char *account;
     uint64_t max_event_payload;
     struct httpd *http;
-    struct work *work;
+    struct pool *pool;
     struct signing_key keys[KEY_CACHE];
     size_t next_key;
     struct call *calls; /* all that are not answered yet */

@@ -36,10 +36,10 @@ static void free_deploy(void *arg)
 {
     struct deploy *d = arg;
     struct api *a = d->c->api;
-    struct release *r = d->has_code && a->work ? calloc(1, sizeof(*r)) : NULL;
+    struct release *r = d->has_code && a->pool ? calloc(1, sizeof(*r)) : NULL;
     if (r) {
         *r = (struct release){a->d.registry, d->code};
-        if (work_submit(a->work, run_release, free, free, r) < 0)
+        if (pool_submit(a->pool, run_release, free, free, r) < 0)
             free(r); /* stays pinned, and is swept at the next start if nobody named it */
     }
     function_in_done(&d->in);
@@ -207,7 +207,7 @@ static void on_deployed(void *arg)
 
 static void deploy(struct call *c, struct deploy *d)
 {
-    if (work_submit(c->api->work, run_deploy, on_deployed, NULL, d) < 0)
+    if (pool_submit(c->api->pool, run_deploy, on_deployed, NULL, d) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many deployments at a time; try again.");
 }
 

@@ -110,8 +110,9 @@ static int enter_dir(struct unpacker *u, const char *path)
     return 0;
 }
 
-static int inflate_to(struct unpacker *u, zip_uint64_t index, int fd, const char *path)
+static int inflate_to(struct unpacker *u, size_t index, int fd, const char *path)
 {
+    uint64_t declared = u->dir.v[index].size, got_all = 0;
     zip_file_t *zf = zip_fopen_index(u->za, index, 0);
     if (!zf)
         return err_set(u->e, ERR_INVALID, "Entry '%s': %s", path, zip_strerror(u->za));
@@ -123,12 +124,17 @@ static int inflate_to(struct unpacker *u, zip_uint64_t index, int fd, const char
             break;
         }
         u->bytes += got;
+        got_all += (uint64_t)got;
         if (u->bytes > UNZIPPED_MAX)
             r = err_set(u->e, ERR_TOOBIG, "Unzipped size must be smaller than %d bytes", (int)UNZIPPED_MAX);
+        else if (got_all > declared)
+            break;
         else if (fd_write_all(fd, u->chunk, (size_t)got) < 0)
             r = err_sys(u->e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "unpacking %s", path);
     }
     zip_fclose(zf);
+    if (r == 0 && got_all != declared)
+        r = err_set(u->e, ERR_INVALID, "Entry '%s': its size is not what it says", path);
     return r;
 }
 
@@ -223,13 +229,12 @@ bool code_present(struct registry *r, const char *sha256)
            fstatat(r->code_fd, zip, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-int code_remove(struct registry *r, const char *sha256)
+void code_remove(struct registry *r, const char *sha256)
 {
     char zip[CODE_NAME_MAX];
     zip_name(sha256, zip);
-    int rc = file_remove_tree(r->code_fd, zip);
-    int rd = file_remove_tree(r->code_fd, sha256);
-    return rc < 0 ? rc : rd;
+    (void)!file_remove_tree(r->code_fd, zip);
+    (void)!file_remove_tree(r->code_fd, sha256);
 }
 
 int registry_code_read(struct registry *r, const char *sha256, struct buf *b)
@@ -268,7 +273,7 @@ static int unpack_new(struct registry *r, const void *zip, size_t len, const cha
     if (rc == 0)
         rc = publish(r, root, temp, sha256, e);
     fd_close(&root);
-    (void)file_remove_tree(r->code_fd, temp); /* gone when it was renamed; else the sweep gets a second chance */
+    (void)!file_remove_tree(r->code_fd, temp); /* gone when it was renamed; else the sweep gets a second chance */
     return rc;
 }
 
@@ -318,7 +323,7 @@ void registry_code_release(struct registry *r, const struct code *c)
     }
     pthread_mutex_unlock(&r->mu);
     if (remove)
-        (void)code_remove(r, c->sha256); /* what stays is swept at the next start */
+        code_remove(r, c->sha256);
     pthread_mutex_unlock(&r->code_mu);
 }
 

@@ -59,8 +59,8 @@ void change_complete(struct registry *r, const struct function *f);
 
 /* Is the unpacked code there? */
 bool code_present(struct registry *r, const char *sha256);
-/* Remove code/<sha256> and its zip. */
-int code_remove(struct registry *r, const char *sha256) BIDE_MUST_USE;
+/* Remove code/<sha256> and its zip; what cannot be removed now is swept at the next start. */
+void code_remove(struct registry *r, const char *sha256);
 
 /* At open, nothing running yet: remove every package no function names, and what an interrupted unpacking left. */
 int sweep(struct registry *r, struct err *e) BIDE_MUST_USE;

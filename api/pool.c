@@ -1,4 +1,4 @@
-#include "work.h"
+#include "pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -9,14 +9,14 @@ enum { THREADS_MAX = 8 };
 
 struct job {
     struct job *next;
-    struct work *w;
-    work_cb *run;
-    work_cb *done;
-    work_cb *drop;
+    struct pool *w;
+    pool_cb *run;
+    pool_cb *done;
+    pool_cb *drop;
     void *arg;
 };
 
-struct work {
+struct pool {
     struct loop *loop;
     size_t max_jobs;
     pthread_t threads[THREADS_MAX];
@@ -32,7 +32,7 @@ struct work {
 static void on_finished(void *arg)
 {
     struct job *j = arg;
-    struct work *w = j->w;
+    struct pool *w = j->w;
     pthread_mutex_lock(&w->mu);
     struct job **at = &w->finished;
     while (*at != j)
@@ -46,7 +46,7 @@ static void on_finished(void *arg)
 
 static void *run_jobs(void *arg)
 {
-    struct work *w = arg;
+    struct pool *w = arg;
     pthread_mutex_lock(&w->mu);
     for (;;) {
         while (!w->head && !w->stopping)
@@ -70,9 +70,9 @@ static void *run_jobs(void *arg)
     return NULL;
 }
 
-int work_new(struct work **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e)
+int pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e)
 {
-    struct work *w = calloc(1, sizeof(*w));
+    struct pool *w = calloc(1, sizeof(*w));
     sigset_t all, old;
     if (!w)
         return err_set(e, ERR_NOMEM, "worker threads");
@@ -91,7 +91,7 @@ int work_new(struct work **ret, struct loop *l, unsigned n_threads, size_t max_j
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0) {
-        work_free(w);
+        pool_free(w);
         return err_sys(e, ERR_IO, rc, "worker threads");
     }
     *ret = w;
@@ -109,7 +109,7 @@ static void free_jobs(struct job *j)
     }
 }
 
-void work_free(struct work *w)
+void pool_free(struct pool *w)
 {
     if (!w)
         return;
@@ -126,7 +126,7 @@ void work_free(struct work *w)
     free(w);
 }
 
-int work_submit(struct work *w, work_cb *run, work_cb *done, work_cb *drop, void *arg)
+int pool_submit(struct pool *w, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg)
 {
     struct job *j = calloc(1, sizeof(*j));
     if (!j)

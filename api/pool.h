@@ -2,22 +2,22 @@
  *
  * run is called on one of the pool's threads, then done on the loop's. At most max_jobs wait or run at a time.
  */
-#ifndef API_WORK_H
-#define API_WORK_H
+#ifndef API_POOL_H
+#define API_POOL_H
 
 #include <stddef.h>
 
 #include "base/loop.h"
 
-struct work;
+struct pool;
 
-typedef void work_cb(void *arg);
+typedef void pool_cb(void *arg);
 
-int work_new(struct work **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e) BIDE_MUST_USE;
+int pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e) BIDE_MUST_USE;
 /* Waits for the jobs that run. Those that wait, and those whose done has not been called, get drop instead. NULL is fine. */
-void work_free(struct work *w);
+void pool_free(struct pool *p);
 
 /* The loop's thread. drop may be NULL when somebody else owns arg. ERR_FULL, ERR_NOMEM: no callback will be called. */
-int work_submit(struct work *w, work_cb *run, work_cb *done, work_cb *drop, void *arg) BIDE_MUST_USE;
+int pool_submit(struct pool *p, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg) BIDE_MUST_USE;
 
 #endif
