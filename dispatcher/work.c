@@ -381,7 +381,7 @@ static void decide(struct dispatcher *d, const struct cached *ev, bool lone, enu
 static void settle_event(struct dispatcher *d, const struct cached *ev, uint64_t run, bool lone, int64_t started_at_ms,
                          const struct executor_result *r)
 {
-    struct settle s = {.seq = ev->seq, .run = run};
+    struct settle s = {.seq = ev->seq, .fid = ev->fid, .run = run};
     decide(d, ev, lone, r->end, &s);
     bool failed = r->end != EXECUTOR_OK;
     s.attempt =

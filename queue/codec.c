@@ -196,8 +196,8 @@ int codec_books(struct buf *b, const struct books *k, uint64_t next_seq, uint64_
                 int64_t max_wait_ms)
 {
     struct pack p;
-    const uint64_t v[] = {k->accepted, k->queued,    k->running, k->waiting,  k->done,  k->dead,
-                          k->cancelled, k->removed, k->replayed, next_seq, next_finish, history_bytes};
+    const uint64_t v[] = {k->accepted,  k->queued,  k->running,  k->waiting, k->done,     k->dead,
+                          k->cancelled, k->removed, k->replayed, next_seq,   next_finish, history_bytes};
     record_begin(b, &p, STATS_RECORD_VERSION);
     pack_array(&p, sizeof v / sizeof v[0] + 1);
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)

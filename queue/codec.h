@@ -1,7 +1,7 @@
 /* Stored records of the queue.
  *
- * Changing a format: raise the version constant, teach decode both forms (new fields at the end of the old array), keep the
- * golden bytes of the old version in tests/unit/queue/test_codec.c, write the change down in docs/storage.md.
+ * Changing a format: raise the version constant, teach decode both forms (new fields at the end of the old array), keep
+ * the golden bytes of the old version in tests/unit/queue/test_codec.c, write the change down in docs/storage.md.
  */
 #ifndef QUEUE_CODEC_H
 #define QUEUE_CODEC_H

@@ -136,7 +136,8 @@ void dead_report_corrupt(struct queue *q, uint64_t seq, uint64_t fid)
     struct corrupt_op *x = calloc(1, sizeof *x);
     if (x == NULL)
         return; /* found again by the next look */
-    *x = (struct corrupt_op){.op = {.run = corrupt_run, .done = corrupt_done, .arg = x}, .q = q, .seq = seq, .fid = fid};
+    *x =
+        (struct corrupt_op){.op = {.run = corrupt_run, .done = corrupt_done, .arg = x}, .q = q, .seq = seq, .fid = fid};
     if (store_submit(q->store, &x->op) < 0)
         free(x);
 }

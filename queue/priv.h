@@ -42,7 +42,7 @@ struct queue {
     bool dirty, due_dirty;
     struct counts *counts;
     TAILQ_HEAD(, counts) dirty_counts;
-    struct buf scratch; /* the writing thread's encoder */
+    struct buf scratch;          /* the writing thread's encoder */
     _Atomic int64_t next_due_ms; /* INT64_MAX: none */
     _Atomic int64_t max_wait_ms;
     int64_t pending_due_ms;
@@ -59,7 +59,8 @@ int books_enter(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE
 int books_leave(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
 
 /* rows.c: single rows */
-int row_load(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret) BIDE_MUST_USE; /* as in the record */
+int row_load(struct queue *q, struct store_txn *t, uint64_t seq,
+             struct stored *ret) BIDE_MUST_USE; /* as in the record */
 /* The same with what the running row adds: state, started_at_ms, run, lone. */
 int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret) BIDE_MUST_USE;
 int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsigned flags) BIDE_MUST_USE;
@@ -75,13 +76,15 @@ int row_erase(struct queue *q, struct store_txn *t, const struct stored *s) BIDE
 /* Into the order in which finished events are evicted. */
 int row_finish(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 /* cb per attempt, oldest first, with its details. */
-int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
+int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb,
+                 void *arg) BIDE_MUST_USE;
 
 /* dead.c */
-/* s is in no index any more and counted nowhere: make it a dead letter. When the dead-letter store has no room, leave it
- * waiting, to be tried again. */
+/* s is in no index any more and counted nowhere: make it a dead letter. When the dead-letter store has no room, leave
+ * it waiting, to be tried again. */
 int dead_enter(struct queue *q, struct store_txn *t, struct stored *s, enum condition c) BIDE_MUST_USE;
-/* The record of seq (in state from, of function fid) cannot be read: put a dead letter with its raw bytes in its place. */
+/* The record of seq (in state from, of function fid) cannot be read: put a dead letter with its raw bytes in its place.
+ */
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from) BIDE_MUST_USE;
 void dead_report_corrupt(struct queue *q, uint64_t seq, uint64_t fid); /* any thread: does it by an op */
 

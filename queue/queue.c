@@ -104,8 +104,7 @@ int books_leave(struct queue *q, uint64_t fid, enum event_state s)
 static int save_counts(struct queue *q, struct store_txn *t)
 {
     struct counts *c;
-    TAILQ_FOREACH(c, &q->dirty_counts, link)
-    {
+    TAILQ_FOREACH (c, &q->dirty_counts, link) {
         struct key k = key_u64(c->fid);
         int rc = codec_stats(&q->scratch, &c->now);
         if (rc == 0)
@@ -189,9 +188,9 @@ static int open_tables(struct queue *q, struct err *e)
         const char *name;
         struct store_table **tab;
     } tables[] = {
-        {"event", &q->event},     {"payload", &q->payload}, {"ready", &q->ready}, {"due", &q->due},         {"waiting", &q->waiting},
-        {"running", &q->running}, {"attempt", &q->attempt}, {"id", &q->ids},      {"history", &q->history}, {"stats", &q->stats},
-        {"meta", &q->meta},
+        {"event", &q->event},     {"payload", &q->payload}, {"ready", &q->ready},     {"due", &q->due},
+        {"waiting", &q->waiting}, {"running", &q->running}, {"attempt", &q->attempt}, {"id", &q->ids},
+        {"history", &q->history}, {"stats", &q->stats},     {"meta", &q->meta},
     };
     int rc = 0;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0] && rc == 0; i++)
@@ -229,7 +228,8 @@ static int load(struct queue *q, struct err *e)
     l->next_seq = l->next_finish = 1;
     rc = store_get(t, q->meta, format_key, sizeof format_key - 1, &v);
     if (rc == 0 && v.len == 8 && store_get_u64(v.p) > QUEUE_FORMAT)
-        rc = err_set(e, ERR_VERSION, "queue: the data directory was written by a newer bided (format %llu, this one reads up to %d)",
+        rc = err_set(e, ERR_VERSION,
+                     "queue: the data directory was written by a newer bided (format %llu, this one reads up to %d)",
                      (unsigned long long)store_get_u64(v.p), QUEUE_FORMAT);
     else if (rc == 0 || rc == ERR_NOTFOUND)
         rc = store_get(t, q->meta, books_key, sizeof books_key - 1, &v);
@@ -304,8 +304,7 @@ void queue_close(struct queue *q)
     if (q == NULL)
         return;
     struct counts *c, *next;
-    HASH_ITER(hh, q->counts, c, next)
-    {
+    HASH_ITER (hh, q->counts, c, next) {
         HASH_DEL(q->counts, c);
         free(c);
     }
@@ -394,7 +393,8 @@ int queue_meta_put(struct queue *q, const char *name, int64_t value, queue_done_
     struct meta_op *x = calloc(1, sizeof *x);
     if (x == NULL)
         return ERR_NOMEM;
-    *x = (struct meta_op){.op = {.run = meta_run, .done = meta_done, .arg = x}, .q = q, .value = value, .cb = cb, .arg = arg};
+    *x = (struct meta_op){
+        .op = {.run = meta_run, .done = meta_done, .arg = x}, .q = q, .value = value, .cb = cb, .arg = arg};
     BIDE_ASSERT(strlen(name) < sizeof x->name, "meta name %s", name);
     memcpy(x->name, name, strlen(name) + 1);
     int rc = store_submit(q->store, &x->op);

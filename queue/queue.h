@@ -68,8 +68,8 @@ enum outcome {
 };
 const char *outcome_name(enum outcome o); /* "success" */
 
-/* One attempt, as stored. Text lives in the struct's owner: borrowed on the way in, valid during the callback on the way
- * out. NULL/0 where there is none. */
+/* One attempt, as stored. Text lives in the struct's owner: borrowed on the way in, valid during the callback on the
+ * way out. NULL/0 where there is none. */
 struct attempt {
     uint32_t n; /* from 1 */
     int64_t started_at_ms;
@@ -81,8 +81,8 @@ struct attempt {
     size_t error_len;
     const char *log_tail;
     size_t log_tail_len;
-    int exit_code; /* -1: none */
-    int signal;    /* 0: none */
+    int exit_code;    /* -1: none */
+    int signal;       /* 0: none */
     uint64_t peak_kb; /* 0: unknown */
     char version[32]; /* executed version: "$LATEST" or a number */
 };
@@ -94,19 +94,19 @@ struct event {
     uint64_t fid;
     enum event_state state;
     int64_t accepted_at_ms;
-    int64_t due_at_ms;   /* waiting: absolute */
-    int64_t wait_ms;     /* waiting: the delay due_at_ms came from */
+    int64_t due_at_ms;     /* waiting: absolute */
+    int64_t wait_ms;       /* waiting: the delay due_at_ms came from */
     int64_t started_at_ms; /* running */
-    int64_t ended_at_ms; /* done, dead, cancelled, replayed */
-    uint32_t attempts;   /* attempts that came to an end */
+    int64_t ended_at_ms;   /* done, dead, cancelled, replayed */
+    uint32_t attempts;     /* attempts that came to an end */
     uint32_t disruptions;
-    uint32_t lone_runs;  /* disruptions of lone runs */
-    uint64_t run;        /* names the run in progress: settle must give it back; see queue_start */
-    bool lone;           /* running: alone by rule */
-    bool cancel_asked;   /* running: an operator cancelled it; any outcome ends it as cancelled */
+    uint32_t lone_runs; /* disruptions of lone runs */
+    uint64_t run;       /* names the run in progress: settle must give it back; see queue_start */
+    bool lone;          /* running: alone by rule */
+    bool cancel_asked;  /* running: an operator cancelled it; any outcome ends it as cancelled */
     uint32_t payload_len;
     enum condition condition; /* dead */
-    struct id replay_of; /* zero: none */
+    struct id replay_of;      /* zero: none */
     struct id replayed_as;
     char name[QUEUE_NAME_MAX + 1];
     char qualifier[QUEUE_QUALIFIER_MAX + 1];
@@ -120,15 +120,18 @@ struct books {
 
 struct queue_opts {
     struct clock *clock;
-    bool history_payload;          /* keep payloads of done events */
+    bool history_payload; /* keep payloads of done events */
     int64_t history_retention_ms;
     uint64_t history_max_bytes;
-    uint32_t max_disruptions;      /* lone runs broken off after which an event is dead (Disrupted) */
+    uint32_t max_disruptions; /* lone runs broken off after which an event is dead (Disrupted) */
 };
 
 /* Open the tables and read the books. Before store_start. ERR_VERSION: written by a newer bided. */
 int queue_open(struct queue **ret, struct store *s, const struct queue_opts *o, struct err *e) BIDE_MUST_USE;
 void queue_close(struct queue *q); /* after store_stop */
+
+/* To look at a stopped daemon's directory: reading functions and queue_verify only. The store is read-only. */
+int queue_open_read_only(struct queue **ret, struct store *s, struct err *e) BIDE_MUST_USE;
 
 /* Put right what the last stop left: every event found running goes back to its old place as a disruption (or is dead,
  * when that was one lone run too many); *ret_recovered counts them. Cost: the number of running events, whatever the
@@ -145,14 +148,14 @@ int queue_meta_put_now(struct queue *q, const char *name, int64_t value, struct 
 /* --- accept ------------------------------------------------------------------------------------------------------- */
 
 struct queue_new {
-    struct id id;         /* made by the caller: it is the request id the client sees */
+    struct id id; /* made by the caller: it is the request id the client sees */
     uint64_t fid;
     const char *name;
     const char *qualifier; /* "" or NULL: none */
     const char *trace;     /* NULL: none */
     const void *payload;   /* borrowed for the call: copied */
     size_t payload_len;
-    struct id replay_of;   /* zero: none */
+    struct id replay_of; /* zero: none */
 };
 
 /* err 0: stored; ev is valid during the callback. */
@@ -165,8 +168,9 @@ int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb
 /* The same inside a caller's write transaction (replay). *ret is the stored event. */
 int queue_accept_in(struct queue *q, struct store_txn *t, const struct queue_new *in, struct event *ret) BIDE_MUST_USE;
 
-/* Told, on the store thread and after the commit, of every event that became queued (accepted, due, requeued, replayed),
- * so that a dispatcher needs no disk read. payload is valid during the call and NULL when it was not at hand. */
+/* Told, on the store thread and after the commit, of every event that became queued (accepted, due, requeued,
+ * replayed), so that a dispatcher needs no disk read. payload is valid during the call and NULL when it was not at
+ * hand. */
 typedef void queue_ready_cb(const struct event *ev, const void *payload, size_t payload_len, void *arg);
 void queue_on_ready(struct queue *q, queue_ready_cb *cb, void *arg); /* before store_start */
 
@@ -180,6 +184,7 @@ enum verdict { VERDICT_DONE, VERDICT_WAIT, VERDICT_DEAD, VERDICT_REQUEUE /* a di
 
 struct settle {
     uint64_t seq;
+    uint64_t fid; /* whose event it is */
     uint64_t run;
     enum verdict verdict;
     enum condition condition; /* VERDICT_DEAD */
@@ -189,9 +194,9 @@ struct settle {
     struct attempt attempt;   /* when counts; n is set by the queue */
 };
 
-/* running -> what the verdict says, with everything it moves, in one transaction. Copies s. ERR_CONFLICT by cb: the event
- * is not in that run (a late answer): nothing changed. A running event with cancel_asked ends as cancelled whatever the
- * verdict. */
+/* running -> what the verdict says, with everything it moves, in one transaction. Copies s. ERR_CONFLICT by cb: the
+ * event is not in that run (a late answer): nothing changed. A running event with cancel_asked ends as cancelled
+ * whatever the verdict. */
 int queue_settle(struct queue *q, const struct settle *s, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
 
 /* queued or waiting -> dead (EventAgeExceeded, ZeroReservedConcurrency). */
@@ -214,8 +219,8 @@ bool queue_next_due(struct queue *q, int64_t *ret_due_at_ms);
 
 /* Walk the ready order of one function from after_seq (exclusive), up to max_n events or max_bytes of payload (at least
  * one event). cb gets the payload when it is short enough to be stored inline, else NULL (queue_payload then). Return 0
- * and set *ret_more when there is more behind. A record that cannot be read is turned into a dead letter (Corrupt) by an
- * op submitted here, and skipped. */
+ * and set *ret_more when there is more behind. A record that cannot be read is turned into a dead letter (Corrupt) by
+ * an op submitted here, and skipped. */
 int queue_fetch_ready(struct queue *q, uint64_t fid, uint64_t after_seq, uint32_t max_n, size_t max_bytes,
                       queue_ready_cb *cb, void *arg, bool *ret_more) BIDE_MUST_USE;
 
@@ -247,29 +252,35 @@ typedef void queue_list_cb(const struct event *ev, void *arg);
 int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, uint32_t max_n, queue_list_cb *cb,
                void *arg, uint64_t *ret_cursor) BIDE_MUST_USE;
 
-/* --- for dlq/ ------------------------------------------------------------------------------------------------------ */
+/* --- for dlq/ ------------------------------------------------------------------------------------------------------
+ */
 
-/* The dead-letter store writes its own record inside the queue's transaction, so that leaving the queue and entering the
- * store is one commit. attempts are the event's, oldest first. */
-typedef int queue_dead_cb(struct store_txn *t, const struct event *ev, const struct attempt *attempts, size_t n_attempts,
-                          void *arg);
+/* The dead-letter store writes its own record inside the queue's transaction, so that leaving the queue and entering
+ * the store is one commit. attempts are the event's, oldest first. */
+typedef int queue_dead_cb(struct store_txn *t, const struct event *ev, const struct attempt *attempts,
+                          size_t n_attempts, void *arg);
 void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg); /* before queue_recover */
 
 /* dead -> replayed or removed, inside the dead-letter store's transaction: books, index, payload. */
 int queue_dead_replayed_in(struct queue *q, struct store_txn *t, uint64_t seq, const struct id *as) BIDE_MUST_USE;
 int queue_dead_removed_in(struct queue *q, struct store_txn *t, uint64_t seq) BIDE_MUST_USE;
 /* Read inside a caller's transaction. */
+int queue_find_in(struct queue *q, struct store_txn *t, const struct id *id, struct event *ret) BIDE_MUST_USE;
+int queue_books_in(struct queue *q, struct store_txn *t, struct books *ret) BIDE_MUST_USE;
 int queue_event_in(struct queue *q, struct store_txn *t, uint64_t seq, struct event *ret) BIDE_MUST_USE;
 int queue_payload_in(struct queue *q, struct store_txn *t, uint64_t seq, struct buf *b) BIDE_MUST_USE;
-int queue_attempts_in(struct queue *q, struct store_txn *t, uint64_t seq, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
+int queue_attempts_in(struct queue *q, struct store_txn *t, uint64_t seq, queue_attempt_cb *cb,
+                      void *arg) BIDE_MUST_USE;
 struct store *queue_store(struct queue *q);
 
-/* --- bide verify --------------------------------------------------------------------------------------------------- */
+/* --- bide verify ---------------------------------------------------------------------------------------------------
+ */
 
-/* Recount everything in one snapshot: the books against the records, every event in exactly one state, every index entry
- * with its record and the reverse, checksums, payload chunks. Each finding is reported as one line; *ret_findings counts
- * them. Long reader: minutes on a big store. */
+/* Recount everything in one snapshot: the books against the records, every event in exactly one state, every index
+ * entry with its record and the reverse, checksums, payload chunks. Each finding is reported as one line; *ret_findings
+ * counts them. Long reader: minutes on a big store. */
 typedef void queue_report_cb(const char *line, void *arg);
-int queue_verify(struct queue *q, struct store_txn *t, queue_report_cb *report, void *arg, uint64_t *ret_findings) BIDE_MUST_USE;
+int queue_verify(struct queue *q, struct store_txn *t, queue_report_cb *report, void *arg,
+                 uint64_t *ret_findings) BIDE_MUST_USE;
 
 #endif

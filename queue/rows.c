@@ -115,7 +115,8 @@ int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev)
 
 int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev)
 {
-    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq), v = key_u64(ev->fid);
+    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq),
+               v = key_u64(ev->fid);
     struct key at = key_u64(key_time(ev->due_at_ms));
     q->due_dirty = true;
     if (ev->wait_ms > q->now.max_wait_ms)
