@@ -1,0 +1,245 @@
+#include "runtime.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fdutil.h"
+#include "executor.h"
+
+/* A manifest being read for one asked-for name. */
+struct reading {
+    struct runtime *r;
+    const char *folder;
+    int line;
+    bool matched;
+    char star[RUNTIME_NAME_MAX + 1]; /* what the '*' stood for */
+    const char *install;
+    const char *interpreter[RUNTIME_PROGRAMS_MAX];
+    size_t n_interpreters;
+};
+
+static bool name_ok(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+    return name[0] != '\0' && name[0] != '.' && name[n] == '\0' && n <= RUNTIME_NAME_MAX;
+}
+
+/* At most one '*', for one character or more. */
+static bool pattern_match(const char *pattern, const char *name, char star[RUNTIME_NAME_MAX + 1])
+{
+    const char *at = strchr(pattern, '*');
+    if (at == NULL)
+        return strcmp(pattern, name) == 0;
+    size_t head = (size_t)(at - pattern), tail = strlen(at + 1), len = strlen(name);
+    if (len <= head + tail || strncmp(name, pattern, head) != 0 || strcmp(name + len - tail, at + 1) != 0)
+        return false;
+    memcpy(star, name + head, len - head - tail);
+    star[len - head - tail] = '\0';
+    return true;
+}
+
+/* Keep value in r's text with every '*' filled in. NULL without room. */
+static const char *keep(struct reading *m, const char *value)
+{
+    struct runtime *r = m->r;
+    size_t start = r->text_len, star_len = strlen(m->star);
+    for (; *value != '\0'; value++) {
+        const char *p = *value == '*' ? m->star : value;
+        size_t n = *value == '*' ? star_len : 1;
+        if (r->text_len + n >= sizeof r->text)
+            return NULL;
+        memcpy(r->text + r->text_len, p, n);
+        r->text_len += n;
+    }
+    r->text[r->text_len++] = '\0';
+    return r->text + start;
+}
+
+static int wrong(const struct reading *m, const char *why, struct err *e)
+{
+    return err_set(e, ERR_INVALID, "runtime %s: manifest line %d: %s", m->folder, m->line, why);
+}
+
+static int keep_in(struct reading *m, const char **list, size_t *n, size_t max, const char *value, struct err *e)
+{
+    const char *kept = *n < max ? keep(m, value) : NULL;
+    if (kept == NULL)
+        return wrong(m, "too many of these", e);
+    list[(*n)++] = kept;
+    return 0;
+}
+
+static int set_path(struct reading *m, const char **list, size_t *n, const char *value, struct err *e)
+{
+    if (value[0] != '/' || strstr(value, "/../") != NULL)
+        return wrong(m, "a program is an absolute path without ..", e);
+    return keep_in(m, list, n, RUNTIME_PROGRAMS_MAX, value, e);
+}
+
+static int set_yes_no(const struct reading *m, bool *ret, const char *value, struct err *e)
+{
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        return wrong(m, "yes or no is wanted", e);
+    *ret = value[0] == 'y';
+    return 0;
+}
+
+static int set_key(struct reading *m, const char *key, const char *value, struct err *e)
+{
+    struct runtime *r = m->r;
+    if (strcmp(key, "serves") == 0) {
+        m->matched = m->matched || pattern_match(value, r->name, m->star);
+        return 0;
+    }
+    if (strcmp(key, "interpreter") == 0) {
+        if (strncmp(value, "/usr/", 5) != 0)
+            return wrong(m, "an interpreter must be below /usr, a box sees no other", e);
+        return set_path(m, m->interpreter, &m->n_interpreters, value, e);
+    }
+    if (strcmp(key, "program") == 0)
+        return set_path(m, r->program, &r->n_programs, value, e);
+    if (strcmp(key, "arg") == 0)
+        return keep_in(m, r->arg, &r->n_args, RUNTIME_ARGS_MAX, value, e);
+    if (strcmp(key, "env") == 0) {
+        if (strchr(value, '=') == NULL || value[0] == '=')
+            return wrong(m, "NAME=VALUE is wanted", e);
+        return keep_in(m, r->env, &r->n_env, RUNTIME_ENV_MAX, value, e);
+    }
+    if (strcmp(key, "execution_env") == 0)
+        return set_yes_no(m, &r->execution_env, value, e);
+    if (strcmp(key, "wrapper") == 0)
+        return set_yes_no(m, &r->wrapper, value, e);
+    size_t one = 0;
+    if (strcmp(key, "version") == 0)
+        return keep_in(m, &r->version, &one, 1, value, e);
+    if (strcmp(key, "install") == 0)
+        return keep_in(m, &m->install, &one, 1, value, e);
+    return wrong(m, "unknown key", e);
+}
+
+static char *trim(char *s)
+{
+    s += strspn(s, " \t");
+    size_t n = strlen(s);
+    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+        s[--n] = '\0';
+    return s;
+}
+
+/* pass 0 takes `serves` lines only, which settle what a '*' of any other line stands for. */
+static int read_lines(struct reading *m, char *text, int pass, struct err *e)
+{
+    m->line = 0;
+    for (char *next = text; next != NULL;) {
+        char *line = next, *nl = strchr(line, '\n');
+        next = nl != NULL ? nl + 1 : NULL;
+        m->line++;
+        char copy[512];
+        size_t n = nl != NULL ? (size_t)(nl - line) : strlen(line);
+        if (n >= sizeof copy)
+            return wrong(m, "the line is too long", e);
+        memcpy(copy, line, n);
+        copy[n] = '\0';
+        char *key = trim(copy);
+        if (key[0] == '\0' || key[0] == '#')
+            continue;
+        char *value = strchr(key, '=');
+        if (value == NULL)
+            return wrong(m, "key = value is wanted", e);
+        *value++ = '\0';
+        key = trim(key);
+        value = trim(value);
+        if (value[0] == '\0')
+            return wrong(m, "the value is empty", e);
+        if ((strcmp(key, "serves") == 0) != (pass == 0))
+            continue;
+        int rc = set_key(m, key, value, e);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int pick_interpreter(struct reading *m, struct err *e)
+{
+    struct runtime *r = m->r;
+    char tried[200] = "";
+    for (size_t i = 0; i < m->n_interpreters; i++) {
+        if (access(m->interpreter[i], X_OK) == 0) {
+            r->program[0] = m->interpreter[i];
+            r->n_programs = 1;
+            return 0;
+        }
+        size_t at = strlen(tried);
+        (void)snprintf(tried + at, sizeof tried - at, "%s%s", i > 0 ? ", " : "", m->interpreter[i]);
+    }
+    return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
+                   tried, m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
+}
+
+/* 0: r is filled; ERR_NOTFOUND with *ret_matched false: this folder is for others. */
+static int read_manifest(int dir_fd, const char *folder, struct runtime *r, bool *ret_matched, struct err *e)
+{
+    struct reading m = {.r = r, .folder = folder};
+    char path[RUNTIME_NAME_MAX + sizeof "/manifest"];
+    struct buf b;
+    *ret_matched = false;
+    (void)snprintf(path, sizeof path, "%s/manifest", folder);
+    buf_init(&b, RUNTIME_MANIFEST_MAX);
+    int rc = file_read(dir_fd, path, &b);
+    if (rc < 0) {
+        if (rc != ERR_NOTFOUND)
+            (void)err_set(e, rc, "runtime %s: manifest: %s", folder, err_name(rc));
+        goto out;
+    }
+    rc = read_lines(&m, b.data, 0, e);
+    if (rc == 0 && !m.matched)
+        rc = ERR_NOTFOUND;
+    if (rc < 0)
+        goto out;
+    *ret_matched = true;
+    r->version = r->name;
+    r->execution_env = r->wrapper = true;
+    (void)snprintf(r->dir, sizeof r->dir, "%s", folder);
+    rc = read_lines(&m, b.data, 1, e);
+    if (rc < 0)
+        goto out;
+    r->own_program = r->n_programs > 0;
+    if (r->own_program == (m.n_interpreters > 0))
+        rc = wrong(&m, "either interpreter or program is wanted", e);
+    else if (!r->own_program)
+        rc = pick_interpreter(&m, e);
+out:
+    buf_done(&b);
+    return rc;
+}
+
+int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret, struct err *e)
+{
+    int rc = ERR_NOTFOUND;
+    bool matched = false;
+    memset(ret, 0, sizeof *ret);
+    if (!name_ok(name))
+        return err_set(e, ERR_NOTFOUND, "There is no such runtime.");
+    (void)snprintf(ret->name, sizeof ret->name, "%s", name);
+    DIR *d = opendir(runtimes_dir);
+    if (d == NULL)
+        return err_set(e, ERR_IO, "the folder of the runtimes, %s, cannot be read", runtimes_dir);
+    for (struct dirent *de = readdir(d); de != NULL && rc == ERR_NOTFOUND && !matched; de = readdir(d))
+        if (name_ok(de->d_name))
+            rc = read_manifest(dirfd(d), de->d_name, ret, &matched, e);
+    (void)closedir(d);
+    if (rc == ERR_NOTFOUND && !matched)
+        return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run here: no folder in %s serves it.", name,
+                       runtimes_dir);
+    return rc;
+}
+
+int executor_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e)
+{
+    struct runtime r;
+    return runtime_find(runtimes_dir, runtime, &r, e);
+}
