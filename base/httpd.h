@@ -42,7 +42,7 @@ struct httpd_limits {
     size_t max_conns;          /* 1024; at the cap the longest idle connection makes room, else accepting pauses */
     size_t max_head_bytes;     /* 16 KiB; request line and headers. Over it: 414 or 431 */
     size_t max_pipelined;      /* 16; requests of one connection not yet answered. At the cap it is not read from */
-    size_t max_inflight_bytes; /* 256 MiB; collected bodies of unanswered requests. Without room a request waits
+    size_t max_inflight_bytes; /* 256 MiB; collected bodies, reserved before they are read. Without room a request waits
                                 * unread for its turn; one larger than all of it is let in alone */
     size_t max_linger_bytes;   /* 16 MiB; read and thrown away after a refusal, so that the client can read it */
     int64_t request_ms;        /* 30 s; to send head and body, then 408. Time the server takes is not counted */
@@ -57,9 +57,9 @@ void httpd_limits_default(struct httpd_limits *lim);
 /* Request line and headers are in. See the opening comment for what may follow. */
 typedef void httpd_head_cb(struct httpd_req *req, void *arg);
 
-/* The server itself refuses a request (400 405 408 411 413 414 417 431 501 505): write the reply. Must call httpd_reply
- * once, before it returns, with this status; the connection is closed after it. req may have no head (method GET, no
- * headers) when it could not be read. reason is one sentence, static. */
+/* The server itself refuses a request (400 405 408 411 413 414 417 431 501 503 505): write the reply. Must call
+ * httpd_reply once, before it returns, with this status; the connection is closed after it. req may have no head
+ * (method GET, no headers) when it could not be read. reason is one sentence, static. */
 typedef void httpd_refuse_cb(struct httpd_req *req, int status, const char *reason, void *arg);
 
 /* Bytes of the body; borrowed for the call. */
@@ -68,7 +68,7 @@ typedef void httpd_piece_cb(struct httpd_req *req, const void *p, size_t len, vo
 /* The body is over. how:
  *   HTTPD_BODY_WHOLE  all of it was read; answer the request when it suits
  *   HTTPD_BODY_GONE   the client went away in the middle of it
- *   otherwise         the status with which the server refuses the rest (400, 408, 413, 431)
+ *   otherwise         the status with which the server refuses the rest (400, 408, 413, 431, 503)
  * In the last two cases drop what was kept for it: the request must not be touched after the callback returns, nor
  * answered in it. Called once for each collect or stream, never from within these, and not at all once the reply is
  * complete. */
@@ -135,8 +135,12 @@ void httpd_req_stream(struct httpd_req *req, uint64_t max, httpd_piece_cb *on_pi
 void httpd_req_pause(struct httpd_req *req);
 void httpd_req_resume(struct httpd_req *req);
 
-/* The body collected so far, whole in on_body. buf_take() may take it; its bytes count as in flight until the reply. */
-struct buf *httpd_req_body(struct httpd_req *req);
+/* The collected body, whole once on_body was told so; borrowed until the reply or the take. */
+struct slice httpd_req_body(const struct httpd_req *req);
+
+/* The same, malloc'ed and NUL-terminated, now the caller's (free()), and no longer counted as in flight: what outlives
+ * the moment should be taken, so that slow requests do not keep others from being read. NULL without memory. */
+char *httpd_req_take_body(struct httpd_req *req, size_t *ret_len);
 
 /* cb is called once when the client has gone (it closed or half-closed the connection, or the connection broke) before
  * the reply was complete, so that a long wait can be given up. Not called when on_body already said so. The request
