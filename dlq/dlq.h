@@ -1,5 +1,5 @@
-/* The dead-letter store: events that will not be tried again by themselves, with everything known about them, looked at,
- * replayed and removed.
+/* The dead-letter store: events that will not be tried again by themselves, with everything known about them, looked
+ * at, replayed and removed.
  *
  * A dead letter is written by the queue's own transaction (dlq_open registers the writer), so there is no instant at
  * which an event is in both or in neither. A replayed letter stays readable until dlq.retention.
@@ -22,9 +22,12 @@ struct dlq_opts {
 int dlq_open(struct dlq **ret, struct queue *q, const struct dlq_opts *o, struct err *e) BIDE_MUST_USE;
 void dlq_close(struct dlq *d);
 
+/* To look at a stopped daemon's directory: reading functions and dlq_verify only. */
+int dlq_open_read_only(struct dlq **ret, struct queue *q, struct err *e) BIDE_MUST_USE;
+
 /* What a listing shows. Valid during the callback. */
 struct dead_letter {
-    struct event ev; /* ev.state is EVENT_DEAD, or EVENT_REPLAYED with ev.replayed_as */
+    struct event ev;           /* ev.state is EVENT_DEAD, or EVENT_REPLAYED with ev.replayed_as */
     const char *error_type;    /* of the last attempt, "" when there was none */
     const char *error_message; /* likewise */
 };
@@ -33,7 +36,8 @@ typedef void dlq_cb(const struct dead_letter *dl, void *arg);
 struct dlq_filter {
     const char *function;     /* "" or NULL: all */
     enum condition condition; /* CONDITION_NONE: all */
-    bool replayed_too;        /* letters replayed already are hidden otherwise */
+    bool replayed_too;        /* letters replayed already are hidden otherwise; of a bulk replay: "again" */
+    uint64_t until;           /* letters that died after this mark are left alone; 0: none is set */
 };
 
 /* A page, oldest first; cursor 0 starts, *ret_cursor 0: no more. Any thread. */
@@ -51,20 +55,21 @@ struct dlq_replay_result {
     uint64_t replayed;
     uint64_t skipped; /* replayed before (and not asked for again), or their function is gone */
     uint64_t cursor;  /* 0: finished; else call again with it */
+    uint64_t until; /* to be put into the filter of the next call, so that what dies meanwhile is not replayed again */
     struct id new_id; /* of a replay by id */
 };
 typedef void dlq_replay_cb(int err, const struct dlq_replay_result *r, void *arg);
 
-/* One letter back to the queue as a new event, linked both ways, in one transaction. ERR_NOTFOUND unknown id or function
- * gone; ERR_CONFLICT replayed before and again is false. */
+/* One letter back to the queue as a new event, linked both ways, in one transaction. ERR_NOTFOUND unknown id or
+ * function gone; ERR_CONFLICT replayed before and again is false. */
 int dlq_replay_one(struct dlq *d, const struct id *id, bool again, dlq_resolve_cb *resolve, void *resolve_arg,
                    dlq_replay_cb *cb, void *arg) BIDE_MUST_USE;
 
 /* A bounded chunk (up to max_n letters in one transaction) of a bulk replay: call again with r->cursor until it is 0.
- * Letters that died after the redrive began (their seq of death above until) are left alone; until 0 = up to now, and
- * r tells the value to give back. Each letter is replayed at most once however often a crash makes the caller repeat. */
-int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n, dlq_resolve_cb *resolve,
-                     void *resolve_arg, dlq_replay_cb *cb, void *arg) BIDE_MUST_USE;
+ * Letters that died after the redrive began are left alone: give r->until back in the filter. Each letter is replayed
+ * at most once however often a crash makes the caller repeat. */
+int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n,
+                     dlq_resolve_cb *resolve, void *resolve_arg, dlq_replay_cb *cb, void *arg) BIDE_MUST_USE;
 
 /* Remove by id, or a chunk by filter; they become `removed`. */
 typedef void dlq_rm_cb(int err, uint64_t removed, uint64_t cursor, void *arg);
@@ -83,6 +88,7 @@ struct dlq_stats {
 int dlq_stats(struct dlq *d, struct dlq_stats *ret) BIDE_MUST_USE;
 
 /* The dead-letter half of `bide verify`, in the same snapshot as queue_verify. */
-int dlq_verify(struct dlq *d, struct store_txn *t, queue_report_cb *report, void *arg, uint64_t *ret_findings) BIDE_MUST_USE;
+int dlq_verify(struct dlq *d, struct store_txn *t, queue_report_cb *report, void *arg,
+               uint64_t *ret_findings) BIDE_MUST_USE;
 
 #endif

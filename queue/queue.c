@@ -323,6 +323,12 @@ void queue_on_ready(struct queue *q, queue_ready_cb *cb, void *arg)
     q->ready_arg = arg;
 }
 
+void queue_announce(struct queue *q, const struct event *ev)
+{
+    if (q->ready_cb != NULL)
+        q->ready_cb(ev, NULL, 0, q->ready_arg);
+}
+
 void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg)
 {
     q->dead_cb = cb;

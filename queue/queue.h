@@ -168,6 +168,9 @@ int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb
 /* The same inside a caller's write transaction (replay). *ret is the stored event. */
 int queue_accept_in(struct queue *q, struct store_txn *t, const struct queue_new *in, struct event *ret) BIDE_MUST_USE;
 
+/* After the commit of a queue_accept_in, on the store thread: tell on_ready. */
+void queue_announce(struct queue *q, const struct event *ev);
+
 /* Told, on the store thread and after the commit, of every event that became queued (accepted, due, requeued,
  * replayed), so that a dispatcher needs no disk read. payload is valid during the call and NULL when it was not at
  * hand. */

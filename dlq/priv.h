@@ -1,0 +1,47 @@
+/* The dead-letter store's insides, shared by the files of this folder alone. */
+#ifndef DLQ_PRIV_H
+#define DLQ_PRIV_H
+
+#include "base/id.h"
+#include "base/record.h"
+#include "dlq.h"
+
+enum { LETTER_RECORD_VERSION = 1, LETTER_RECORD_MAX = 4096, TOTALS_RECORD_VERSION = 1, LOOK_MAX = 2000 };
+
+/* Tables: dead: place in the order of deaths -> letter; deadseq: seq of the event -> that place. The event's record,
+ * payload and attempts stay where the queue keeps them. */
+struct letter {
+    uint64_t place;
+    uint64_t seq;
+    uint64_t bytes; /* what it is counted with */
+    char error_type[QUEUE_TYPE_MAX + 1];
+    char error_message[QUEUE_MESSAGE_MAX + 1];
+};
+
+struct totals {
+    uint64_t next_place, letters, replayed, bytes;
+};
+
+struct dlq {
+    struct queue *queue;
+    struct store *store;
+    struct dlq_opts opts;
+    struct store_table *dead, *deadseq, *meta;
+    struct totals now, saved; /* the writing thread's */
+    bool dirty;
+    struct buf scratch; /* the writing thread's */
+};
+
+/* record.c */
+int letter_encode(struct buf *b, const struct letter *l) BIDE_MUST_USE;
+int letter_decode(struct slice key, struct slice val, struct letter *ret) BIDE_MUST_USE;
+int totals_encode(struct buf *b, const struct totals *t) BIDE_MUST_USE;
+int totals_decode(struct slice val, struct totals *ret) BIDE_MUST_USE;
+
+/* dlq.c */
+int dlq_totals_in(struct dlq *d, struct store_txn *t, struct totals *ret) BIDE_MUST_USE;
+int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct letter *ret) BIDE_MUST_USE;
+/* The event behind a letter passes the filter. */
+bool letter_matches(const struct dlq_filter *f, const struct event *ev);
+
+#endif

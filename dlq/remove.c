@@ -1,0 +1,153 @@
+/* Leaving the store for good: by an operator, or by age. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "priv.h"
+
+struct rm_op {
+    struct store_op op;
+    struct dlq *d;
+    struct id id;
+    struct dlq_filter f;
+    char name[QUEUE_NAME_MAX + 1];
+    bool by_age;
+    int64_t now_ms;
+    uint64_t cursor, next;
+    uint32_t max_n;
+    uint64_t n;
+    dlq_rm_cb *cb;
+    void *arg;
+};
+
+static void rm_done(int err, void *arg)
+{
+    struct rm_op *x = arg;
+    x->cb(err, err == 0 ? x->n : 0, err == 0 ? x->next : 0, x->arg);
+    free(x);
+}
+
+static int remove_letter(struct dlq *d, struct store_txn *t, const struct letter *l, const struct event *ev)
+{
+    uint8_t place[8], seq[8];
+    store_put_u64(place, l->place);
+    store_put_u64(seq, l->seq);
+    int rc = store_del(t, d->dead, place, sizeof place);
+    if (rc == 0)
+        rc = store_del(t, d->deadseq, seq, sizeof seq);
+    if (rc == 0)
+        rc = queue_dead_removed_in(d->queue, t, l->seq);
+    if (rc < 0)
+        return rc;
+    d->now.letters--;
+    d->now.replayed -= ev->state == EVENT_REPLAYED;
+    d->now.bytes -= l->bytes < d->now.bytes ? l->bytes : d->now.bytes;
+    d->dirty = true;
+    return 0;
+}
+
+static int one_run(struct store_txn *t, void *arg)
+{
+    struct rm_op *x = arg;
+    struct event ev;
+    struct letter l;
+    x->n = 1;
+    int rc = queue_find_in(x->d->queue, t, &x->id, &ev);
+    if (rc == 0)
+        rc = letter_of_seq(x->d, t, ev.seq, &l);
+    return rc < 0 ? rc : remove_letter(x->d, t, &l, &ev);
+}
+
+static bool goes(const struct rm_op *x, const struct event *ev)
+{
+    return x->by_age ? x->now_ms - ev->ended_at_ms > x->d->opts.retention_ms : letter_matches(&x->f, ev);
+}
+
+static int chunk_run(struct store_txn *t, void *arg)
+{
+    struct rm_op *x = arg;
+    struct dlq *d = x->d;
+    uint64_t from = x->cursor;
+    uint32_t looked = 0;
+    int rc = 0;
+    x->n = x->next = 0;
+    while (rc == 0) {
+        struct store_cursor *c;
+        struct slice k, v;
+        struct letter l;
+        struct event ev;
+        uint8_t key[8];
+        store_put_u64(key, from);
+        rc = store_cursor_open(t, d->dead, &c);
+        if (rc < 0)
+            return rc;
+        rc = store_cursor_seek(c, key, sizeof key, &k, &v);
+        store_cursor_close(c);
+        if (rc < 0)
+            break;
+        from = store_get_u64(k.p);
+        if (x->n == x->max_n || looked++ == LOOK_MAX) {
+            x->next = from;
+            break;
+        }
+        from++;
+        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0)
+            continue;
+        if (goes(x, &ev)) {
+            rc = remove_letter(d, t, &l, &ev);
+            x->n += rc == 0;
+        } else if (x->by_age) {
+            break; /* oldest first: the rest is younger */
+        }
+    }
+    return rc == ERR_NOTFOUND ? 0 : rc;
+}
+
+static int submit(struct dlq *d, const struct rm_op *in)
+{
+    struct rm_op *x = malloc(sizeof *x);
+    if (x == NULL)
+        return ERR_NOMEM;
+    *x = *in;
+    x->op.arg = x;
+    if (in->f.function != NULL)
+        x->f.function = x->name;
+    int rc = store_submit(d->store, &x->op);
+    if (rc < 0)
+        free(x);
+    return rc;
+}
+
+int dlq_remove_one(struct dlq *d, const struct id *id, dlq_rm_cb *cb, void *arg)
+{
+    struct rm_op x = {.op = {.run = one_run, .done = rm_done}, .d = d, .id = *id, .cb = cb, .arg = arg};
+    return submit(d, &x);
+}
+
+int dlq_remove_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n, dlq_rm_cb *cb,
+                     void *arg)
+{
+    struct rm_op x = {.op = {.run = chunk_run, .done = rm_done},
+                      .d = d,
+                      .f = *f,
+                      .cursor = cursor,
+                      .max_n = max_n,
+                      .cb = cb,
+                      .arg = arg};
+    if (f->function != NULL && strlen(f->function) > QUEUE_NAME_MAX)
+        return ERR_INVALID;
+    if (f->function != NULL)
+        memcpy(x.name, f->function, strlen(f->function) + 1);
+    return submit(d, &x);
+}
+
+int dlq_retention(struct dlq *d, uint32_t max_n, dlq_rm_cb *cb, void *arg)
+{
+    struct rm_op x = {.op = {.run = chunk_run, .done = rm_done},
+                      .d = d,
+                      .by_age = true,
+                      .now_ms = clock_now_ms(d->opts.clock),
+                      .max_n = max_n,
+                      .cb = cb,
+                      .arg = arg};
+    return submit(d, &x);
+}

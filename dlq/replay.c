@@ -1,0 +1,176 @@
+/* Replay: a dead letter's payload goes back as a new event, and the letter is marked, in one transaction. A crash
+ * leaves both or neither, so that a bulk replay that is run again replays nothing twice. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "priv.h"
+
+enum { PAYLOAD_MAX = 16 << 20 };
+
+struct replay_op {
+    struct store_op op;
+    struct dlq *d;
+    struct id id; /* of one letter */
+    bool again;
+    struct dlq_filter f; /* of a chunk; function points at name */
+    char name[QUEUE_NAME_MAX + 1];
+    uint64_t cursor;
+    uint32_t max_n;
+    dlq_resolve_cb *resolve;
+    void *resolve_arg;
+    dlq_replay_cb *cb;
+    void *arg;
+    struct dlq_replay_result r;
+    struct event *made; /* told to the dispatcher after the commit */
+    uint32_t n_made;
+};
+
+static void replay_done(int err, void *arg)
+{
+    struct replay_op *x = arg;
+    for (uint32_t i = 0; err == 0 && i < x->n_made; i++)
+        queue_announce(x->d->queue, &x->made[i]);
+    x->cb(err, &x->r, x->arg);
+    free(x->made);
+    free(x);
+}
+
+/* One letter. ERR_NOTFOUND: no such function now; ERR_CONFLICT: replayed before. */
+static int replay(struct replay_op *x, struct store_txn *t, const struct event *ev)
+{
+    struct dlq *d = x->d;
+    uint64_t fid = 0;
+    if (ev->state != EVENT_DEAD && !(ev->state == EVENT_REPLAYED && x->again))
+        return ERR_CONFLICT;
+    int rc = x->resolve(ev->name, ev->qualifier, &fid, x->resolve_arg);
+    if (rc < 0)
+        return rc;
+    struct buf payload;
+    buf_init(&payload, PAYLOAD_MAX);
+    rc = queue_payload_in(d->queue, t, ev->seq, &payload);
+    if (rc == ERR_NOTFOUND)
+        rc = 0; /* an empty payload */
+    struct queue_new in = {.id = id_new(d->opts.ids, clock_now_ms(d->opts.clock)),
+                           .fid = fid,
+                           .name = ev->name,
+                           .qualifier = ev->qualifier,
+                           .trace = ev->trace,
+                           .payload = payload.data,
+                           .payload_len = payload.len,
+                           .replay_of = ev->id};
+    if (rc == 0)
+        rc = queue_accept_in(d->queue, t, &in, &x->made[x->n_made]);
+    if (rc == 0)
+        rc = queue_dead_replayed_in(d->queue, t, ev->seq, &in.id);
+    buf_done(&payload);
+    if (rc < 0)
+        return rc;
+    if (ev->state == EVENT_DEAD)
+        d->now.replayed++;
+    d->dirty = true;
+    x->n_made++;
+    x->r.replayed++;
+    x->r.new_id = in.id;
+    return 0;
+}
+
+static int one_run(struct store_txn *t, void *arg)
+{
+    struct replay_op *x = arg;
+    struct event ev;
+    struct letter l;
+    x->n_made = 0;
+    x->r = (struct dlq_replay_result){0};
+    int rc = queue_find_in(x->d->queue, t, &x->id, &ev);
+    if (rc == 0)
+        rc = letter_of_seq(x->d, t, ev.seq, &l); /* an event that did not die is no letter */
+    return rc < 0 ? rc : replay(x, t, &ev);
+}
+
+static int chunk_run(struct store_txn *t, void *arg)
+{
+    struct replay_op *x = arg;
+    struct dlq *d = x->d;
+    struct store_cursor *c;
+    struct slice k, v;
+    struct letter l;
+    struct event ev;
+    uint8_t from[8];
+    uint32_t looked = 0;
+    x->n_made = 0;
+    x->r = (struct dlq_replay_result){.until = x->f.until != 0 ? x->f.until : d->now.next_place};
+    store_put_u64(from, x->cursor);
+    int rc = store_cursor_open(t, d->dead, &c);
+    if (rc < 0)
+        return rc;
+    for (rc = store_cursor_seek(c, from, sizeof from, &k, &v); rc == 0; rc = store_cursor_next(c, &k, &v)) {
+        uint64_t place = k.len == 8 ? store_get_u64(k.p) : UINT64_MAX;
+        if (place >= x->r.until)
+            break;
+        if (x->n_made == x->max_n || looked++ == LOOK_MAX) {
+            x->r.cursor = place;
+            break;
+        }
+        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0 || !letter_matches(&x->f, &ev))
+            continue;
+        rc = replay(x, t, &ev);
+        if (rc == ERR_NOTFOUND || rc == ERR_CONFLICT)
+            x->r.skipped++;
+        else if (rc < 0)
+            break;
+    }
+    store_cursor_close(c);
+    return rc == ERR_NOTFOUND || rc == ERR_CONFLICT ? 0 : rc;
+}
+
+static int submit(struct dlq *d, struct replay_op *in, uint32_t room)
+{
+    struct replay_op *x = malloc(sizeof *x);
+    if (x == NULL)
+        return ERR_NOMEM;
+    *x = *in;
+    x->op.arg = x;
+    if (in->f.function != NULL)
+        x->f.function = x->name;
+    x->made = calloc(room, sizeof *x->made);
+    int rc = x->made == NULL ? ERR_NOMEM : store_submit(d->store, &x->op);
+    if (rc < 0) {
+        free(x->made);
+        free(x);
+    }
+    return rc;
+}
+
+int dlq_replay_one(struct dlq *d, const struct id *id, bool again, dlq_resolve_cb *resolve, void *resolve_arg,
+                   dlq_replay_cb *cb, void *arg)
+{
+    struct replay_op x = {.op = {.run = one_run, .done = replay_done, .flags = STORE_OP_NEW},
+                          .d = d,
+                          .id = *id,
+                          .again = again,
+                          .resolve = resolve,
+                          .resolve_arg = resolve_arg,
+                          .cb = cb,
+                          .arg = arg};
+    return submit(d, &x, 1);
+}
+
+int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n,
+                     dlq_resolve_cb *resolve, void *resolve_arg, dlq_replay_cb *cb, void *arg)
+{
+    struct replay_op x = {.op = {.run = chunk_run, .done = replay_done, .flags = STORE_OP_NEW},
+                          .d = d,
+                          .again = f->replayed_too,
+                          .f = *f,
+                          .cursor = cursor,
+                          .max_n = max_n,
+                          .resolve = resolve,
+                          .resolve_arg = resolve_arg,
+                          .cb = cb,
+                          .arg = arg};
+    if (f->function != NULL && strlen(f->function) > QUEUE_NAME_MAX)
+        return ERR_INVALID;
+    if (f->function != NULL)
+        memcpy(x.name, f->function, strlen(f->function) + 1);
+    return submit(d, &x, max_n);
+}
