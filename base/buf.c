@@ -40,13 +40,15 @@ int buf_reserve(struct buf *b, size_t n)
 {
     if (n > b->max || b->len > b->max - n)
         return ERR_TOOBIG;
-    size_t need = b->len + n + 1;
-    if (need <= b->cap)
+    size_t need = b->len + n; /* and one for the NUL */
+    if (need < b->cap)
         return 0;
+    if (need > PTRDIFF_MAX - 1)
+        return ERR_NOMEM;
     size_t cap = b->cap > 0 ? b->cap : 64;
-    while (cap < need)
+    while (cap <= need)
         cap += cap;
-    if (cap > b->max + 1)
+    if (cap - 1 > b->max)
         cap = b->max + 1;
     char *p = realloc(b->cap > 0 ? b->data : NULL, cap);
     if (p == NULL)

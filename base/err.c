@@ -5,16 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* By way of a copy: callers wrap an error by passing e->text as an argument. */
+static void fill(struct err *e, int code, int sys, const char *fmt, va_list ap)
+{
+    char text[sizeof e->text];
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    memcpy(e->text, text, strlen(text) + 1);
+    e->code = code;
+    e->sys = sys;
+}
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
     if (e == NULL)
         return code;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+    fill(e, code, 0, fmt, ap);
     va_end(ap);
-    e->code = code;
-    e->sys = 0;
     return code;
 }
 
@@ -24,13 +32,11 @@ int err_sys(struct err *e, int code, int sys, const char *fmt, ...)
         return code;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(e->text, sizeof e->text, fmt, ap);
+    fill(e, code, sys, fmt, ap);
     va_end(ap);
     size_t n = strlen(e->text);
     char why[128];
     (void)snprintf(e->text + n, sizeof e->text - n, ": %s", strerror_r(sys, why, sizeof why));
-    e->code = code;
-    e->sys = sys;
     return code;
 }
 
@@ -41,7 +47,7 @@ const char *err_name(int code)
         "ERR_TOOBIG", "ERR_INVALID",  "ERR_CORRUPT",  "ERR_VERSION",  "ERR_BUSY",   "ERR_AGAIN",
         "ERR_DENIED", "ERR_CONFLICT", "ERR_SHUTDOWN", "ERR_INTERNAL",
     };
-    if (code > 0 || -code >= (int)(sizeof names / sizeof names[0]))
+    if (code > 0 || code <= -(int)(sizeof names / sizeof names[0]))
         return "ERR_UNKNOWN";
     return names[-code];
 }

@@ -34,7 +34,7 @@ struct err {
 #define BIDE_PRINTF(fmt_, first_) __attribute__((format(printf, fmt_, first_)))
 #define BIDE_MUST_USE             __attribute__((warn_unused_result))
 
-/* Fill e (when not NULL) and return code. The text is cut, never overrun. */
+/* Fill e (when not NULL) and return code. The text is cut, never overrun; e->text itself may be an argument. */
 int err_set(struct err *e, int code, const char *fmt, ...) BIDE_PRINTF(3, 4);
 
 /* The same with errno's value sys; ": strerror(sys)" is appended to the text. */

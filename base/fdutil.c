@@ -102,14 +102,19 @@ int file_write_durable(int dir_fd, const char *name, const void *p, size_t n, mo
     return rc;
 }
 
-int file_remove_tree(int dir_fd, const char *name)
+/* A tree being removed. One descriptor is open per level, so a folder that lies deeper than REMOVE_DEPTH is first moved
+ * up, into the topmost one: a hostile tree costs time, not descriptors or stack. */
+struct removal {
+    int top_fd;
+    unsigned n_moved;
+};
+enum { REMOVE_DEPTH = 32 };
+
+static int remove_entry(struct removal *r, int dir_fd, const char *name, int depth);
+
+static int remove_contents(struct removal *r, int fd, int depth)
 {
-    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return ERR_IO;
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *d = fdopendir(fd);
     if (d == NULL) {
         fd_close(&fd);
         return ERR_IO;
@@ -118,12 +123,63 @@ int file_remove_tree(int dir_fd, const char *name)
     const struct dirent *de;
     while (rc == 0 && (errno = 0, de = readdir(d)) != NULL)
         if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
-            rc = file_remove_tree(fd, de->d_name);
+            rc = remove_entry(r, fd, de->d_name, depth);
     if (rc == 0 && errno != 0)
         rc = ERR_IO;
+    int keep = errno;
     (void)closedir(d);
+    errno = keep;
+    return rc;
+}
+
+static int move_up(struct removal *r, int dir_fd, const char *name)
+{
+    for (;;) {
+        char moved[32];
+        (void)snprintf(moved, sizeof moved, ".removed-%u", r->n_moved++);
+        if (renameat2(dir_fd, name, r->top_fd, moved, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            return ERR_IO;
+    }
+}
+
+static int remove_entry(struct removal *r, int dir_fd, const char *name, int depth)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return ERR_IO;
+    if (depth == REMOVE_DEPTH)
+        return move_up(r, dir_fd, name);
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return ERR_IO;
+    int rc = remove_contents(r, fd, depth + 1);
     if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)
         rc = ERR_IO;
+    return rc;
+}
+
+int file_remove_tree(int dir_fd, const char *name)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return ERR_IO;
+    struct removal r = {.top_fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)};
+    if (r.top_fd < 0)
+        return ERR_IO;
+    int rc;
+    unsigned before;
+    do {
+        before = r.n_moved;
+        int fd = openat(r.top_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        rc = fd < 0 ? ERR_IO : remove_contents(&r, fd, 1);
+    } while (rc == 0 && r.n_moved != before);
+    if (rc == 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)
+        rc = ERR_IO;
+    fd_close(&r.top_fd);
     return rc;
 }
 

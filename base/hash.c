@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +16,19 @@ struct sha256 {
 static const EVP_MD *algorithm;
 static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 
+/* Each thread's digest context for hmac_sha256, freed when the thread ends. */
+static pthread_key_t hmac_key;
+
+static void free_context(void *ctx)
+{
+    EVP_MD_CTX_free(ctx);
+}
+
 static void fetch(void)
 {
     algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
     BIDE_ASSERT(algorithm != NULL, "no SHA-256 in the crypto library");
+    BIDE_ASSERT(pthread_key_create(&hmac_key, free_context) == 0, "no thread key left");
 }
 
 static const EVP_MD *md(void)
@@ -66,6 +73,17 @@ void sha256_sum(const void *p, size_t n, uint8_t out[SHA256_LEN])
     BIDE_ASSERT(EVP_Digest(p, n, out, NULL, md(), NULL) == 1, "digest");
 }
 
+static EVP_MD_CTX *hmac_context(void)
+{
+    (void)md(); /* makes the key */
+    EVP_MD_CTX *ctx = pthread_getspecific(hmac_key);
+    if (ctx == NULL) {
+        ctx = EVP_MD_CTX_new();
+        BIDE_ASSERT(ctx != NULL && pthread_setspecific(hmac_key, ctx) == 0, "out of memory for a digest");
+    }
+    return ctx;
+}
+
 /* RFC 2104 on two digests: the library's own HMAC fetches and allocates at every call, and this runs for each request.
  */
 void hmac_sha256(const void *key, size_t key_len, const void *p, size_t n, uint8_t out[SHA256_LEN])
@@ -76,10 +94,7 @@ void hmac_sha256(const void *key, size_t key_len, const void *p, size_t n, uint8
         sha256_sum(key, key_len, k);
     else if (key_len > 0)
         memcpy(k, key, key_len);
-    static _Thread_local EVP_MD_CTX *ctx;
-    if (ctx == NULL)
-        ctx = EVP_MD_CTX_new();
-    BIDE_ASSERT(ctx != NULL, "out of memory for a digest");
+    EVP_MD_CTX *ctx = hmac_context();
     for (size_t i = 0; i < BLOCK; i++)
         pad[i] = k[i] ^ 0x36;
     BIDE_ASSERT(EVP_DigestInit_ex2(ctx, md(), NULL) == 1 && EVP_DigestUpdate(ctx, pad, BLOCK) == 1 &&
@@ -180,37 +195,42 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
+/* Four characters, the last pad of them '='. */
+static int base64_group(const char *text, int pad, uint8_t *out)
+{
+    uint32_t v = 0;
+    for (int k = 0; k < 4; k++) {
+        int d = k >= 4 - pad ? 0 : base64_value(text[k]);
+        if (d < 0)
+            return ERR_INVALID;
+        v = v << 6 | (uint32_t)d;
+    }
+    /* Bits that padding throws away must be zero, or two texts would mean the same bytes. */
+    if ((pad == 1 && (v & 0xff) != 0) || (pad == 2 && (v & 0xffff) != 0))
+        return ERR_INVALID;
+    for (int k = 0; k < 3 - pad; k++)
+        out[k] = (uint8_t)(v >> (16 - 8 * k));
+    return 0;
+}
+
 int base64_decode(const char *text, size_t len, struct buf *out)
 {
     if (len % 4 != 0)
         return ERR_INVALID;
-    int rc = buf_reserve(out, len / 4 * 3);
+    if (len == 0)
+        return 0;
+    int pad = text[len - 1] != '=' ? 0 : 1 + (text[len - 2] == '=');
+    size_t n = len / 4 * 3 - (size_t)pad;
+    int rc = buf_reserve(out, n);
     if (rc < 0)
         return rc;
-    uint8_t *to = (uint8_t *)out->data + out->len, *from = to;
-    for (size_t i = 0; i < len; i += 4) {
-        bool last = i + 4 == len;
-        int pad = last && text[i + 3] == '=' ? 1 + (text[i + 2] == '=') : 0;
-        uint32_t v = 0;
-        for (int k = 0; k < 4; k++) {
-            int d = k >= 4 - pad ? 0 : base64_value(text[i + (size_t)k]);
-            if (d < 0)
-                return ERR_INVALID;
-            v = v << 6 | (uint32_t)d;
-        }
-        /* Bits that padding throws away must be zero, or two texts would mean the same bytes. */
-        if ((pad == 1 && (v & 0xff) != 0) || (pad == 2 && (v & 0xffff) != 0))
-            return ERR_INVALID;
-        *to++ = (uint8_t)(v >> 16);
-        if (pad < 2)
-            *to++ = (uint8_t)(v >> 8);
-        if (pad < 1)
-            *to++ = (uint8_t)v;
-    }
-    out->len += (size_t)(to - from);
-    if (out->cap > 0)
-        out->data[out->len] = '\0';
-    return 0;
+    uint8_t *to = (uint8_t *)out->data + out->len;
+    for (size_t i = 0; i < len && rc == 0; i += 4, to += 3)
+        rc = base64_group(text + i, i + 4 == len ? pad : 0, to);
+    if (rc == 0)
+        out->len += n;
+    out->data[out->len] = '\0';
+    return rc;
 }
 
 /* --- CRC-32C ------------------------------------------------------------------------------------------------------ */
@@ -254,6 +274,12 @@ __attribute__((target("sse4.2"))) static uint32_t crc_by_cpu(uint32_t c, const u
     return c;
 }
 #endif
+
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n)
+{
+    (void)pthread_once(&crc_ready, crc_prepare);
+    return ~crc_by_table(~crc, p, n);
+}
 
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {

@@ -34,10 +34,13 @@ void hex_encode(const void *p, size_t n, char *out);
 int hex_decode(const char *text, size_t len, void *out) BIDE_MUST_USE; /* len / 2 bytes; ERR_INVALID */
 
 int base64_encode(const void *p, size_t n, struct buf *out) BIDE_MUST_USE; /* appended, padded, one line */
-/* Strict: padding required, no white space. Appended to out. ERR_INVALID, or out's own errors. */
+/* Strict: padding required, no white space, unused bits zero. Appended to out, which keeps what it had on failure:
+ * ERR_INVALID, or out's own errors. */
 int base64_decode(const char *text, size_t len, struct buf *out) BIDE_MUST_USE;
 
-/* CRC-32C (Castagnoli), as in iSCSI; crc of nothing is 0. Continue with the previous value. */
+/* CRC-32C (Castagnoli), as in iSCSI; crc of nothing is 0. Continue with the previous value. The portable one never
+ * uses the processor's own instruction and gives the same value. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);
 
 #endif

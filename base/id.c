@@ -82,7 +82,11 @@ int id_parse(const char *text, size_t len, struct id *ret)
         if (!is_dash(i))
             hex[k++] = text[i];
     }
-    return hex_decode(hex, sizeof hex, ret->b);
+    struct id id;
+    int rc = hex_decode(hex, sizeof hex, id.b);
+    if (rc == 0)
+        *ret = id;
+    return rc;
 }
 
 int id_cmp(const struct id *a, const struct id *b)

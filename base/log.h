@@ -18,8 +18,9 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 void log_setup(enum log_level level, enum log_format format, int fd);
 bool log_enabled(enum log_level level);
 
-/* area: the module's name ("store"). The text is "msg" or "msg key=value ...": one line, no newline; control bytes are
- * escaped before they are written. */
+/* area: the module's name ("store"). The text is "msg" or "msg key=value ...": one line, no newline; control bytes and
+ * what is not UTF-8 are escaped before they are written, and what is over 1000 bytes is cut. area: at most 32 bytes, no
+ * quotes. errno is kept. */
 void log_write(enum log_level level, const char *area, const char *fmt, ...) BIDE_PRINTF(3, 4);
 
 #define log_error(area_, ...) log_write(LOG_LEVEL_ERROR, area_, __VA_ARGS__)

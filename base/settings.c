@@ -1,6 +1,8 @@
 #include "settings.h"
 
 #include <confuse.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +11,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "fdutil.h"
 #include "num.h"
 
 #define KIB 1024.0
@@ -23,7 +26,8 @@ static const struct setting_info table[SETTING_COUNT] = {
     [SET_LISTEN] = {"listen", SETTING_STRING, "127.0.0.1:9310", NULL, 1, 100,
                     "address and port of the HTTP API; port 0 picks one"},
     [SET_USER] = {"user", SETTING_STRING, "bide", NULL, 1, 64, "whom the engine runs as when started as root"},
-    [SET_REGION] = {"region", SETTING_STRING, "us-east-1", NULL, 1, 32, "AWS region in ARNs and signatures"},
+    [SET_REGION] = {"region", SETTING_STRING, "us-east-1", NULL, 1, 32,
+                    "AWS region in ARNs and signatures, of a-z, 0-9 and -"},
     [SET_ACCOUNT] = {"account", SETTING_STRING, "000000000000", NULL, 12, 12, "AWS account in ARNs, twelve digits"},
     [SET_ASYNC_RETRY_FIRST_WAIT] = {"async.retry_first_wait", SETTING_DURATION, "60s", NULL, 0, 7 * DAY,
                                     "wait before the first retry after a function error"},
@@ -148,6 +152,21 @@ static int parse_number(const struct setting_info *i, const char *text, struct v
     return rc;
 }
 
+static bool string_ok(enum setting k, const char *text)
+{
+    static const char *const only[SETTING_COUNT] = {
+        [SET_ACCOUNT] = "0123456789", [SET_REGION] = "abcdefghijklmnopqrstuvwxyz0123456789-"};
+    size_t n = strlen(text);
+    if ((double)n < table[k].min || (double)n > table[k].max)
+        return false;
+    if (only[k] != NULL)
+        return strspn(text, only[k]) == n;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f)
+            return false;
+    return true;
+}
+
 static const char *wanted(const struct setting_info *i, char *out, size_t cap)
 {
     char lo[32], hi[32];
@@ -175,7 +194,7 @@ static const char *wanted(const struct setting_info *i, char *out, size_t cap)
         (void)snprintf(out, cap, "one of %s", i->choices);
         break;
     case SETTING_STRING:
-        (void)snprintf(out, cap, "%.0f to %.0f characters", i->min, i->max);
+        (void)snprintf(out, cap, "%.0f to %.0f characters: %s", i->min, i->max, i->help);
         break;
     }
     return out;
@@ -186,16 +205,14 @@ static int set(struct settings *s, enum setting k, const char *text, const char 
 {
     const struct setting_info *i = &table[k];
     struct value *v = &s->v[k];
-    char want[160];
+    char want[200];
     int rc = 0;
     if (i->type == SETTING_ENUM)
         rc = in_choices(i->choices, text) ? 0 : ERR_INVALID;
     else if (i->type == SETTING_STRING)
-        rc = (double)strlen(text) >= i->min && (double)strlen(text) <= i->max ? 0 : ERR_INVALID;
+        rc = string_ok(k, text) ? 0 : ERR_INVALID;
     else
         rc = parse_number(i, text, v);
-    if (rc == 0 && k == SET_ACCOUNT && strspn(text, "0123456789") != 12)
-        rc = ERR_INVALID;
     if (rc < 0)
         return err_set(e, ERR_INVALID, "%s: %s = \"%s\": it takes %s", where, i->key, text,
                        wanted(i, want, sizeof want));
@@ -218,127 +235,186 @@ static int find_key(const char *key, size_t len)
 
 /* --- the file ----------------------------------------------------------------------------------------------------- */
 
-/* libconfuse reports through a callback without an argument of ours. */
-static _Thread_local struct err *file_err;
+enum { FILE_MAX_LEN = 256 * 1024 };
 
-static void on_file_error(cfg_t *cfg, const char *fmt, va_list ap)
+/* libconfuse calls back without an argument of ours, and its lexer is one per process anyway: one load at a time. */
+static struct reading {
+    struct settings *s;
+    const char *path;
+    struct err e; /* the first error */
+    int line[SETTING_COUNT];
+    int network_line;         /* of the role being read; 0: not seen yet */
+    struct setting_role role; /* the same */
+} * reading;
+
+BIDE_PRINTF(2, 3) static int refuse(const cfg_t *cfg, const char *fmt, ...)
+{
+    char text[300];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (reading->e.code == 0)
+        (void)err_set(&reading->e, ERR_INVALID, "%s:%d: %s", reading->path, cfg->line, text);
+    return -1;
+}
+
+BIDE_PRINTF(2, 0) static void on_file_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
     char text[300];
     (void)vsnprintf(text, sizeof text, fmt, ap);
-    if (file_err != NULL && file_err->code == 0)
-        (void)err_set(file_err, ERR_INVALID, "%s:%d: %s", cfg->filename != NULL ? cfg->filename : "settings", cfg->line,
-                      text);
+    (void)refuse(cfg, "%s", text);
 }
 
-struct file_line {
-    const char *path;
-    int line[SETTING_COUNT];
-};
-static _Thread_local struct file_line *file_lines;
-
-/* Called for each value while the line is still known. A key that was there before is refused: the library would let
- * the last one win without a word. */
+/* A key that was there before is refused: the library would let the last one win without a word. */
 static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
     int k = find_key(opt->name, strlen(opt->name));
-    if (k >= 0 && file_lines->line[k] != 0) {
-        cfg_error(cfg, "%s is set twice (first in line %d)", opt->name, file_lines->line[k]);
-        return -1;
-    }
-    if (k >= 0)
-        file_lines->line[k] = cfg->line;
+    BIDE_ASSERT(k >= 0, "no setting %s", opt->name);
+    if (reading->line[k] != 0)
+        return refuse(cfg, "%s is set twice (first in line %d)", opt->name, reading->line[k]);
+    reading->line[k] = cfg->line;
+    *(const char **)result = value;
+    char where[300];
+    (void)snprintf(where, sizeof where, "%s:%d", reading->path, cfg->line);
+    return set(reading->s, (enum setting)k, value, where, &reading->e) < 0 ? -1 : 0;
+}
+
+static int on_network(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    if (reading->network_line != 0)
+        return refuse(cfg, "%s is set twice (first in line %d)", opt->name, reading->network_line);
+    reading->network_line = cfg->line;
+    if (!in_choices("none|outbound|host", value))
+        return refuse(cfg, "network = \"%s\": it takes one of none, outbound, host", value);
+    (void)snprintf(reading->role.network, sizeof reading->role.network, "%s", value);
     *(const char **)result = value;
     return 0;
 }
 
-static int take_role(struct settings *s, cfg_t *sec, const char *path, struct err *e)
+static int on_allow(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
-    struct setting_role *r = &s->roles[s->n_roles];
-    const char *name = cfg_title(sec), *network = cfg_getstr(sec, "network");
-    memset(r, 0, sizeof *r);
-    if (name[0] == '\0' || strlen(name) > ROLE_NAME_MAX)
-        return err_set(e, ERR_INVALID, "%s: role \"%s\": a name has 1 to %d characters", path, name, ROLE_NAME_MAX);
-    if (!in_choices("none|outbound|host", network))
-        return err_set(e, ERR_INVALID, "%s: role \"%s\": network = %s: it takes one of none, outbound, host", path,
-                       name, network);
-    unsigned n = cfg_size(sec, "allow");
-    if (n > ROLE_ALLOW_MAX)
-        return err_set(e, ERR_INVALID, "%s: role \"%s\": more than %d actions in allow", path, name, ROLE_ALLOW_MAX);
-    (void)snprintf(r->name, sizeof r->name, "%s", name);
-    (void)snprintf(r->network, sizeof r->network, "%s", network);
-    for (unsigned i = 0; i < n; i++) {
-        const char *action = cfg_getnstr(sec, "allow", i);
-        if (strlen(action) >= sizeof r->allow[0])
-            return err_set(e, ERR_INVALID, "%s: role \"%s\": the action %.80s is too long", path, name, action);
-        (void)snprintf(r->allow[r->n_allow++], sizeof r->allow[0], "%s", action);
-    }
-    s->n_roles++;
+    struct setting_role *r = &reading->role;
+    /* The library empties its list at a second "allow =", not at "allow +=". */
+    if (cfg_opt_size(opt) != r->n_allow + 1)
+        return refuse(cfg, "allow is set twice");
+    if (r->n_allow == ROLE_ALLOW_MAX)
+        return refuse(cfg, "more than %d actions in allow", ROLE_ALLOW_MAX);
+    if (value[0] == '\0' || strlen(value) >= sizeof r->allow[0])
+        return refuse(cfg, "allow: \"%s\": an action has 1 to %zu characters", value, sizeof r->allow[0] - 1);
+    (void)snprintf(r->allow[r->n_allow++], sizeof r->allow[0], "%s", value);
+    *(const char **)result = value;
     return 0;
 }
 
-static int read_file(struct settings *s, const char *path, struct err *e)
+/* The closing brace of a role. */
+static int on_role(cfg_t *cfg, cfg_opt_t *opt)
 {
-    cfg_opt_t role[] = {CFG_STR("network", "none", CFGF_NONE), CFG_STR_LIST("allow", "{}", CFGF_NONE), CFG_END()};
+    struct settings *s = reading->s;
+    struct setting_role *r = &reading->role;
+    cfg_t *sec = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const char *name = cfg_title(sec);
+    size_t len = strlen(name);
+    if (len == 0 || len > ROLE_NAME_MAX)
+        return refuse(cfg, "role \"%s\": a name has 1 to %d characters", name, ROLE_NAME_MAX);
+    if (cfg_size(sec, "allow") != r->n_allow)
+        return refuse(cfg, "allow is set twice");
+    if (s->n_roles == SETTINGS_ROLES_MAX)
+        return refuse(cfg, "more than %d roles", SETTINGS_ROLES_MAX);
+    if (reading->network_line == 0)
+        (void)snprintf(r->network, sizeof r->network, "none");
+    memcpy(r->name, name, len + 1);
+    s->roles[s->n_roles++] = *r;
+    memset(r, 0, sizeof *r);
+    reading->network_line = 0;
+    return 0;
+}
+
+static int parse_text(struct settings *s, const char *path, const char *text, struct err *e)
+{
+    cfg_opt_t role[] = {CFG_STR_CB("network", NULL, CFGF_NODEFAULT, on_network),
+                        CFG_STR_LIST_CB("allow", NULL, CFGF_NODEFAULT, on_allow), CFG_END()};
     cfg_opt_t opts[SETTING_COUNT + 2];
     for (int k = 0; k < SETTING_COUNT; k++)
         opts[k] = (cfg_opt_t)CFG_STR_CB(table[k].key, NULL, CFGF_NODEFAULT, on_value);
     opts[SETTING_COUNT] = (cfg_opt_t)CFG_SEC("role", role, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     opts[SETTING_COUNT + 1] = (cfg_opt_t)CFG_END();
-    struct err local = {0};
-    struct file_line lines = {.path = path};
     cfg_t *cfg = cfg_init(opts, CFGF_NONE);
     if (cfg == NULL)
         return err_set(e, ERR_NOMEM, "settings: out of memory");
-    file_err = &local;
-    file_lines = &lines;
+    struct reading r = {.s = s, .path = path};
+    reading = &r;
     (void)cfg_set_error_function(cfg, on_file_error);
-    int parsed = cfg_parse(cfg, path);
-    file_err = NULL;
-    file_lines = NULL;
-    int rc = 0;
-    if (parsed == CFG_FILE_ERROR)
-        rc = err_set(e, ERR_IO, "settings file %s cannot be read", path);
-    else if (parsed != CFG_SUCCESS)
-        rc = err_set(e, ERR_INVALID, "%s", local.text[0] != '\0' ? local.text : "settings file cannot be parsed");
-    for (int k = 0; k < SETTING_COUNT && rc == 0; k++) {
-        const char *text = cfg_getstr(cfg, table[k].key);
-        char where[300];
-        (void)snprintf(where, sizeof where, "%s:%d", path, lines.line[k]);
-        if (text != NULL)
-            rc = set(s, (enum setting)k, text, where, e);
-    }
-    unsigned n = cfg_size(cfg, "role");
-    if (rc == 0 && n > SETTINGS_ROLES_MAX)
-        rc = err_set(e, ERR_INVALID, "%s: more than %d roles", path, SETTINGS_ROLES_MAX);
-    for (unsigned i = 0; i < n && rc == 0; i++)
-        rc = take_role(s, cfg_getnsec(cfg, "role", i), path, e);
+    (void)cfg_set_validate_func(cfg, "role", on_role);
+    int parsed = cfg_parse_buf(cfg, text);
+    reading = NULL;
     (void)cfg_free(cfg);
+    if (r.e.code != 0)
+        return err_set(e, r.e.code, "%s", r.e.text);
+    return parsed == CFG_SUCCESS ? 0 : err_set(e, ERR_INVALID, "%s: the settings cannot be parsed", path);
+}
+
+static int read_file(struct settings *s, const char *path, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, FILE_MAX_LEN);
+    int rc = file_read(AT_FDCWD, path, &b);
+    if (rc == ERR_TOOBIG)
+        (void)err_set(e, rc, "%s: more than %d bytes of settings", path, FILE_MAX_LEN);
+    else if (rc < 0)
+        (void)err_sys(e, rc, errno, "settings file %s", path);
+    else if (strlen(b.data) != b.len)
+        rc = err_set(e, ERR_INVALID, "%s: there is a NUL byte in it", path);
+    else
+        rc = parse_text(s, path, b.data, e);
+    buf_done(&b);
     return rc;
 }
 
 /* --- loading ------------------------------------------------------------------------------------------------------ */
 
-static void size_default(struct settings *s, enum setting k, uint64_t bytes)
+static int set_size(struct settings *s, enum setting k, uint64_t bytes, struct err *e)
 {
-    s->v[k].integer = (int64_t)bytes;
+    char text[32];
+    num_format_size(bytes, text, sizeof text);
+    return set(s, k, text, "default", e);
 }
 
 static int defaults(struct settings *s, struct err *e)
 {
-    struct sysinfo si;
     int rc = 0;
     for (int k = 0; k < SETTING_COUNT && rc == 0; k++)
         if (k != SET_WORKER_MEMORY && k != SET_WORKER_STARTS && k != SET_DLQ_MAX_BYTES)
             rc = set(s, (enum setting)k, table[k].default_text, "default", e);
+    struct sysinfo si;
+    uint64_t share = sysinfo(&si) == 0 ? (uint64_t)si.totalram * si.mem_unit / 10 * 6 : 0;
+    if (rc == 0)
+        rc = set_size(s, SET_WORKER_MEMORY, (double)share > table[SET_WORKER_MEMORY].min ? share : 128ULL << 20, e);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    char text[32];
+    (void)snprintf(text, sizeof text, "%ld", cores < 1 ? 1 : cores > 1024 ? 1024 : cores);
+    if (rc == 0)
+        rc = set(s, SET_WORKER_STARTS, text, "default", e);
     for (int k = 0; k < SETTING_COUNT; k++)
         s->v[k].given = false;
-    if (rc < 0)
-        return rc;
-    uint64_t ram = sysinfo(&si) == 0 ? (uint64_t)si.totalram * si.mem_unit : 1ULL << 30;
-    uint64_t share = ram / 10 * 6;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_default(s, SET_WORKER_MEMORY, share > 128ULL << 20 ? share : 128ULL << 20);
-    s->v[SET_WORKER_STARTS].integer = cores > 0 ? cores : 1;
+    return rc;
+}
+
+/* What one setting means for another. */
+static int settle(struct settings *s, struct err *e)
+{
+    uint64_t room = (uint64_t)s->v[SET_QUEUE_MAX_BYTES].integer;
+    if (!s->v[SET_DLQ_MAX_BYTES].given && set_size(s, SET_DLQ_MAX_BYTES, room / 2, e) < 0)
+        return ERR_NOMEM;
+    if (s->v[SET_QUEUE_RESERVE_BYTES].integer > s->v[SET_QUEUE_MAX_BYTES].integer / 2)
+        return err_set(e, ERR_INVALID,
+                       "queue.reserve_bytes is more than half of queue.max_bytes: nothing could be accepted");
+    const struct value *all = &s->v[SET_ACCOUNT_CONCURRENCY], *kept = &s->v[SET_ACCOUNT_UNRESERVED_MINIMUM];
+    if (kept->integer > all->integer && kept->given)
+        return err_set(e, ERR_INVALID, "account.unreserved_minimum is more than account.concurrency");
+    /* Nobody asked for that minimum: a smaller account keeps all it has unreserved. */
+    if (kept->integer > all->integer)
+        return set(s, SET_ACCOUNT_UNRESERVED_MINIMUM, all->text, "default", e);
     return 0;
 }
 
@@ -364,13 +440,8 @@ int settings_load(struct settings **ret, const char *path, const char *const *se
         else
             rc = set(s, (enum setting)k, eq + 1, "--set", e);
     }
-    if (rc == 0 && !s->v[SET_DLQ_MAX_BYTES].given)
-        size_default(s, SET_DLQ_MAX_BYTES, (uint64_t)s->v[SET_QUEUE_MAX_BYTES].integer / 2);
-    if (rc == 0 && s->v[SET_QUEUE_RESERVE_BYTES].integer > s->v[SET_QUEUE_MAX_BYTES].integer / 2)
-        rc = err_set(e, ERR_INVALID,
-                     "queue.reserve_bytes is more than half of queue.max_bytes: nothing could be accepted");
-    if (rc == 0 && s->v[SET_ACCOUNT_UNRESERVED_MINIMUM].integer > s->v[SET_ACCOUNT_CONCURRENCY].integer)
-        rc = err_set(e, ERR_INVALID, "account.unreserved_minimum is more than account.concurrency");
+    if (rc == 0)
+        rc = settle(s, e);
     if (rc < 0) {
         settings_free(s);
         return rc;

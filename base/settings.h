@@ -83,7 +83,8 @@ struct settings;
 
 const struct setting_info *setting_info(enum setting s);
 
-/* Defaults, then the file (path may be NULL), then each "KEY=VALUE" of sets in order. */
+/* Defaults, then the file (path may be NULL), then each "KEY=VALUE" of sets in order. One thread at a time.
+ * ERR_INVALID for what is wrong in them, ERR_NOTFOUND, ERR_IO or ERR_TOOBIG for the file, ERR_NOMEM. */
 int settings_load(struct settings **ret, const char *path, const char *const *sets, size_t n_sets,
                   struct err *e) BIDE_MUST_USE;
 void settings_free(struct settings *s);
