@@ -32,7 +32,7 @@ struct api_deps {
     const char *runtimes_dir;
     const struct api_key *keys; /* who may call over TCP */
     size_t n_keys;
-    const char *version; /* of the program */
+    const char *version;   /* of the program */
     uint32_t unix_uids[3]; /* who may call over the Unix socket without a signature */
     size_t n_unix_uids;
 };

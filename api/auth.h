@@ -4,8 +4,8 @@
 
 #include "call.h"
 
-/* What can be said before the body is there: the form, the key id, the scope and the clock. c->must_verify tells whether
- * a signature remains to be checked. ERR_DENIED with fail filled. */
+/* What can be said before the body is there: the form, the key id, the scope and the clock. c->must_verify tells
+ * whether a signature remains to be checked. ERR_DENIED with fail filled. */
 int auth_head(struct call *c, struct sigv4_fail *fail) BIDE_MUST_USE;
 
 /* The signature, with the body's hash. */

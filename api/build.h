@@ -1,4 +1,5 @@
-/* Answers that read the store: built on a worker thread, because a page that is not in memory would hold up the loop. */
+/* Answers that read the store: built on a worker thread, because a page that is not in memory would hold up the loop.
+ */
 #ifndef API_BUILD_H
 #define API_BUILD_H
 

@@ -13,17 +13,17 @@
 #include "fault.h"
 #include "json_out.h"
 #include "names.h"
-#include "sigv4.h"
 #include "pool.h"
+#include "sigv4.h"
 
 enum {
-    SEGMENT_MAX = 512,                    /* bytes of one decoded path argument */
-    KEY_CACHE = 16,                       /* signing keys kept: a few clients, two days */
-    INLINE_BODY_MAX = 64 * 1024,          /* longer bodies are hashed and parsed on the worker threads */
-    CONTROL_BODY_MAX = 1024 * 1024,       /* control documents without code */
-    INVOKE_BODY_MAX = 6291456,            /* Lambda: 4.4 */
-    CODE_BODY_MAX = 70167211,             /* Lambda: 3.2 */
-    REPLY_MAX = 16 * 1024 * 1024,         /* a JSON answer of ours */
+    SEGMENT_MAX = 512,              /* bytes of one decoded path argument */
+    KEY_CACHE = 16,                 /* signing keys kept: a few clients, two days */
+    INLINE_BODY_MAX = 64 * 1024,    /* longer bodies are hashed and parsed on the worker threads */
+    CONTROL_BODY_MAX = 1024 * 1024, /* control documents without code */
+    INVOKE_BODY_MAX = 6291456,      /* Lambda: 4.4 */
+    CODE_BODY_MAX = 70167211,       /* Lambda: 3.2 */
+    REPLY_MAX = 16 * 1024 * 1024,   /* a JSON answer of ours */
     POOL_JOBS_MAX = 64,
     POOL_THREADS = 2,
 };
@@ -91,7 +91,8 @@ int call_check_place(struct call *c, struct fault *f) BIDE_MUST_USE;
 /* Both; answers the call itself when it gives ERR_INVALID. */
 int call_name(struct call *c, int64_t max_len) BIDE_MUST_USE;
 
-/* The function of that name and qualifier ($LATEST or none: there are no others yet), a reference; NULL if there is none. */
+/* The function of that name and qualifier ($LATEST or none: there are no others yet), a reference; NULL if there is
+ * none. */
 const struct function *call_function(struct call *c);
 /* The same, answering 404 with Lambda's text. shown: the qualifier to show when none was given ("" or "$LATEST"). */
 const struct function *call_must_function(struct call *c, const char *shown);
@@ -103,7 +104,8 @@ struct call_extra {
 };
 
 enum { EXTRA_MAX = 8 };
-void call_reply(struct call *c, int status, const struct call_extra *extra, size_t n_extra, const void *body, size_t len);
+void call_reply(struct call *c, int status, const struct call_extra *extra, size_t n_extra, const void *body,
+                size_t len);
 void call_reply_json(struct call *c, int status, struct json_out *o); /* and releases o's buffer */
 void call_reply_empty(struct call *c, int status);
 void call_fault(struct call *c, enum fault_type t, const char *fmt, ...) BIDE_PRINTF(3, 4);
@@ -130,7 +132,8 @@ struct registry_wait *call_wait(struct call *c, void (*then)(struct registry_wai
 void call_on_registry(int err, const struct err *e, const struct function *f, void *arg);
 void call_started(struct registry_wait *w, int rc);
 
-/* Post cb(c) to the loop from any thread; ends the process if there is no memory for it: the client would wait for ever. */
+/* Post cb(c) to the loop from any thread; ends the process if there is no memory for it: the client would wait for
+ * ever. */
 void call_post(struct call *c, loop_cb *cb);
 
 /* --- the life of a call: api.c is the only caller ----- */

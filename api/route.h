@@ -5,9 +5,10 @@
 #include "call.h"
 
 enum {
-    ROUTE_OPEN = 1,    /* no signature */
-    ROUTE_PAYLOAD = 2, /* the body is an event: kept as bytes, checked to be JSON; its cap follows the invocation type */
-    ROUTE_CODE = 4,    /* the body may hold a package */
+    ROUTE_OPEN = 1, /* no signature */
+    ROUTE_PAYLOAD =
+        2,          /* the body is an event: kept as bytes, checked to be JSON; its cap follows the invocation type */
+    ROUTE_CODE = 4, /* the body may hold a package */
 };
 
 struct route {
@@ -18,8 +19,8 @@ struct route {
     const char *operation; /* Lambda's name, for messages */
 };
 
-/* The route of a request, NULL if there is none. arg gets the decoded {} segment ("" without one); ERR_TOOBIG in *ret_err
- * when it is over SEGMENT_MAX. */
+/* The route of a request, NULL if there is none. arg gets the decoded {} segment ("" without one); ERR_TOOBIG in
+ * *ret_err when it is over SEGMENT_MAX. */
 const struct route *route_find(enum http1_method method, struct slice path, char arg[SEGMENT_MAX + 1], int *ret_err);
 
 /* Handlers, one file per family. */
