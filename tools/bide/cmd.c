@@ -1,0 +1,143 @@
+#include "cmd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+
+static const struct opt no_opts[] = {{0}};
+static const struct opt deploy_opts[] = {
+    {"name", "NAME", "name of the function (required)"},
+    {"runtime", "RUNTIME", "e.g. python3.12 or provided.al2023 (required for a new function)"},
+    {"handler", "HANDLER", "e.g. app.handler (required for a new function)"},
+    {"role", "ARN",
+     "execution role; its last part names a role of the settings (default arn:aws:iam::000000000000:role/default)"},
+    {"timeout", "SECONDS", "1 to 900 (default 3)"},
+    {"memory", "MB", "128 to 10240 (default 128)"},
+    {"tmp", "MB", "size of /tmp, 512 to 10240 (default 512)"},
+    {"env", "KEY=VALUE,...", "environment of the function; replaces what it had"},
+    {"description", "TEXT", "what it is for"},
+    {0},
+};
+static const struct opt invoke_opts[] = {
+    {"event", NULL, "asynchronously: print the event's id and return once it is on disk"},
+    {"payload", "JSON|@FILE|-", "the event; @FILE reads a file, - standard input (default {})"},
+    {"count", "N", "send the event N times (with --event)"},
+    {"log", NULL, "print the end of the invocation's log on stderr"},
+    {0},
+};
+static const struct opt events_opts[] = {
+    {"function", "NAME", "only events of this function"},
+    {"state", "STATE", "queued, running, waiting, done, dead, cancelled or replayed"},
+    {"limit", "N", "at most N events (default 50, 0 = all)"},
+    {0},
+};
+static const struct opt dlq_opts[] = {
+    {"function", "NAME", "only dead letters of this function"},
+    {"condition", "CONDITION",
+     "RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, Disrupted, FunctionDeleted or Corrupt"},
+    {"replayed", NULL, "also those replayed already"},
+    {"limit", "N", "at most N dead letters (default 0 = all)"},
+    {0},
+};
+static const struct opt replay_opts[] = {
+    {"function", "NAME", "all dead letters of this function"},
+    {"condition", "CONDITION", "with --function or --all: only those with this condition"},
+    {"all", NULL, "every dead letter"},
+    {"again", NULL, "also when it was replayed before"},
+    {0},
+};
+static const struct opt rm_opts[] = {
+    {"function", "NAME", "all dead letters of this function"},
+    {"condition", "CONDITION", "with --function or --all: only those with this condition"},
+    {"all", NULL, "every dead letter"},
+    {0},
+};
+
+const struct cmd cmds[] = {
+    {"env", "", "print the shell lines that point AWS clients here",
+     "Use it as: eval \"$(bide env)\". Afterwards the AWS CLI, boto3 and the other SDKs talk to this daemon.", 0, 0,
+     no_opts, cmd_env},
+    {"status", "", "show what the daemon holds and does", "", 0, 0, no_opts, cmd_status},
+    {"deploy", "PATH", "create or update a function from a folder or a zip",
+     "PATH is a zip file, a folder (packed as it is) or a single file. Waits until the function is ready.", 1, 1,
+     deploy_opts, cmd_deploy},
+    {"invoke", "NAME", "call a function", "Prints the function's answer. Exit status 1 when the function failed.", 1, 1,
+     invoke_opts, cmd_invoke},
+    {"functions", "", "list the functions", "", 0, 0, no_opts, cmd_functions},
+    {"events ls", "", "list events, newest first", "", 0, 0, events_opts, cmd_events_ls},
+    {"events show", "ID", "show one event with every attempt", "ID is the request id that the client got.", 1, 1,
+     no_opts, cmd_events_show},
+    {"dlq ls", "", "list dead letters, oldest first", "", 0, 0, dlq_opts, cmd_dlq_ls},
+    {"dlq show", "ID", "show a dead letter: payload, attempts, errors, log tails", "", 1, 1, no_opts, cmd_dlq_show},
+    {"dlq replay", "[ID...]", "put dead letters back as new events",
+     "Name ids, or --function, or --all. A letter that was replayed before is left alone unless --again is given.", 0,
+     CMD_ARGS_MAX, replay_opts, cmd_dlq_replay},
+    {"dlq rm", "[ID...]", "remove dead letters for good", "Name ids, or --function, or --all.", 0, CMD_ARGS_MAX,
+     rm_opts, cmd_dlq_rm},
+    {"verify", "", "recount everything and check every record",
+     "Asks the running daemon; when none runs on the data directory, reads it directly.", 0, 0, no_opts, cmd_verify},
+    {"clock advance", "DURATION", "move the virtual clock forward, e.g. 90s, 2m, 6h",
+     "Only for a daemon started with --set clock=virtual. Returns when everything that became due is in the queue.", 1,
+     1, no_opts, cmd_clock_advance},
+};
+const size_t n_cmds = sizeof cmds / sizeof cmds[0];
+
+const char *call_opt(const struct call *c, const char *name)
+{
+    for (size_t i = 0; c->cmd->opts[i].name != NULL; i++)
+        if (strcmp(c->cmd->opts[i].name, name) == 0)
+            return c->values[i];
+    BIDE_ASSERT(false, "verb %s has no option %s", c->cmd->name, name);
+    return NULL;
+}
+
+bool call_flag(const struct call *c, const char *name)
+{
+    return call_opt(c, name) != NULL;
+}
+
+bool call_number(const struct call *c, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret)
+{
+    const char *text = call_opt(c, name);
+    *ret = fallback;
+    if (text == NULL || (num_parse_u64(text, strlen(text), ret) == 0 && *ret <= max))
+        return true;
+    (void)call_usage(c, "--%s takes a whole number from 0 to %llu, not \"%s\"", name, (unsigned long long)max, text);
+    return false;
+}
+
+struct client *call_client(struct call *c)
+{
+    if (c->client == NULL) {
+        struct err e = {0};
+        if (client_open(&c->client, c->data, c->endpoint, &e) < 0) {
+            (void)call_fail("%s", e.text);
+            return NULL;
+        }
+    }
+    return c->client;
+}
+
+int call_fail(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)fputs("bide: ", stderr);
+    (void)vfprintf(stderr, fmt, ap);
+    (void)fputc('\n', stderr);
+    va_end(ap);
+    return EXIT_FAILED;
+}
+
+int call_usage(const struct call *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)fprintf(stderr, "bide %s: ", c->cmd->name);
+    (void)vfprintf(stderr, fmt, ap);
+    (void)fprintf(stderr, "\nTry: bide %s --help\n", c->cmd->name);
+    va_end(ap);
+    return EXIT_USAGE;
+}

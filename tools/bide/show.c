@@ -1,0 +1,142 @@
+#include "show.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { RING = 4, PAGE = 500 };
+
+bool show_raw(struct call *c, const char *method, const char *path, struct reply *r)
+{
+    struct err e = {0};
+    reply_init(r);
+    struct client *cl = call_client(c);
+    if (cl == NULL)
+        return false;
+    if (client_call(cl, method, path, NULL, NULL, 0, r, &e) < 0) {
+        (void)call_fail("%s", e.text);
+        return false;
+    }
+    if (r->status < 200 || r->status > 299) {
+        (void)call_fail("%s", reply_why(r));
+        return false;
+    }
+    return true;
+}
+
+json_t *show_call(struct call *c, const char *method, const char *path, const json_t *body)
+{
+    struct err e = {0};
+    struct client *cl = call_client(c);
+    if (cl == NULL)
+        return NULL;
+    struct reply r;
+    reply_init(&r);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_t *out = NULL;
+    json_error_t je;
+    if (client_call(cl, method, path, NULL, text, text != NULL ? strlen(text) : 0, &r, &e) < 0)
+        (void)call_fail("%s", e.text);
+    else if (r.status < 200 || r.status > 299)
+        (void)call_fail("%s", reply_why(&r));
+    else if ((out = json_loadb(r.body.data, r.body.len, JSON_ALLOW_NUL, &je)) == NULL)
+        (void)call_fail("the daemon's answer to %s is not JSON: %s", path, je.text);
+    free(text);
+    reply_done(&r);
+    return out;
+}
+
+void show_query(char *path, size_t cap, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    size_t n = strlen(path);
+    n += (size_t)snprintf(path + n, cap - n, "%c%s=", strchr(path, '?') != NULL ? '&' : '?', name);
+    for (const unsigned char *p = (const unsigned char *)value; *p != '\0' && n + 4 < cap; p++) {
+        if (isalnum(*p) || strchr("-_.~", *p) != NULL)
+            path[n++] = (char)*p;
+        else
+            n += (size_t)snprintf(path + n, cap - n, "%%%02X", *p);
+    }
+    path[n] = '\0';
+}
+
+int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print)
+{
+    uint64_t shown = 0;
+    char cursor[64] = "";
+    if (!c->json)
+        (void)puts(heading);
+    for (;;) {
+        char url[1024], number[32];
+        (void)snprintf(url, sizeof url, "%s", path);
+        show_query(url, sizeof url, "cursor", cursor[0] != '\0' ? cursor : NULL);
+        uint64_t want = limit > 0 && limit - shown < PAGE ? limit - shown : PAGE;
+        (void)snprintf(number, sizeof number, "%llu", (unsigned long long)want);
+        show_query(url, sizeof url, "limit", number);
+        json_t *page = show_call(c, "GET", url, NULL);
+        if (page == NULL)
+            return EXIT_FAILED;
+        size_t i;
+        const json_t *item;
+        json_array_foreach(json_object_get(page, "items"), i, item)
+        {
+            print(item, c->json);
+            shown++;
+        }
+        const json_t *next = json_object_get(page, "cursor");
+        bool more = json_is_string(next) || (json_is_integer(next) && json_integer_value(next) != 0);
+        if (json_is_string(next))
+            (void)snprintf(cursor, sizeof cursor, "%s", json_string_value(next));
+        else if (more)
+            (void)snprintf(cursor, sizeof cursor, "%lld", (long long)json_integer_value(next));
+        json_decref(page);
+        if (!more || (limit > 0 && shown >= limit))
+            return EXIT_DONE;
+    }
+}
+
+const char *show_str(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s != NULL ? s : "";
+}
+
+long long show_int(const json_t *o, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(o, key));
+}
+
+const char *show_time(long long ms)
+{
+    static char ring[RING][40];
+    static unsigned next;
+    char *out = ring[next++ % RING];
+    if (ms == 0)
+        return "-";
+    time_t sec = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[32];
+    if (gmtime_r(&sec, &tm) == NULL || strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+        return "?";
+    (void)snprintf(out, sizeof ring[0], "%s.%03lld", text, ms % 1000);
+    return out;
+}
+
+const char *show_text(const char *s, size_t max)
+{
+    static char ring[RING][512];
+    static unsigned next;
+    char *out = ring[next++ % RING];
+    size_t n = 0;
+    if (max > sizeof ring[0] - 4)
+        max = sizeof ring[0] - 4;
+    for (; *s != '\0' && n < max; s++)
+        out[n++] = (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s;
+    if (*s != '\0')
+        n += (size_t)snprintf(out + n, 4, "...");
+    out[n] = '\0';
+    return out;
+}

@@ -1,0 +1,328 @@
+/* bided: the daemon. Reads the settings, opens what needs privileges, then becomes two processes: this one, which goes
+ * on as the executor process, and the engine, its unprivileged child.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fdutil.h"
+#include "base/log.h"
+#include "base/settings.h"
+#include "datadir.h"
+#include "engine.h"
+#include "executor_box/box.h"
+#include "identity.h"
+#include "listen.h"
+
+#ifndef BIDE_VERSION
+#error "the build gives BIDE_VERSION"
+#endif
+
+enum { EXIT_BAD_USAGE = 2, SETS_MAX = 128, SMALLEST_WORKER_MB = 128 };
+
+struct options {
+    const char *data;
+    const char *config;
+    const char *sets[SETS_MAX];
+    size_t n_sets;
+    bool check;
+};
+
+/* Everything opened before the two processes part. */
+struct opened {
+    struct settings *settings;
+    struct identity who;
+    struct datadir dir;
+    struct listen_set listen;
+    struct api_key key;
+    struct box_config box;
+    struct box_role roles[BOX_ROLES_MAX];
+    char runtimes_dir[PATH_MAX];
+};
+
+static void help(void)
+{
+    (void)puts("Usage: bided [--data DIR] [--listen ADDR:PORT] [--config FILE] [--set KEY=VALUE]... [--check]\n\n"
+               "Runs AWS Lambda's asynchronous contract on this machine.\n\n"
+               "Options:\n"
+               "  --data DIR          data directory (default $BIDE_DATA, then /var/lib/bide); made when missing\n"
+               "  --listen ADDR:PORT  where to serve (default 127.0.0.1:9310; port 0 picks one)\n"
+               "  --config FILE       settings file\n"
+               "  --set KEY=VALUE     one setting; wins over the file; may be repeated\n"
+               "  --check             check settings, directory and sandbox, say what was found, and exit\n"
+               "  --version           print the version\n"
+               "  --help              this text\n\n"
+               "Settings (docs/settings.md):");
+    for (int k = 0; k < SETTING_COUNT; k++) {
+        const struct setting_info *i = setting_info((enum setting)k);
+        (void)printf("  %-28s %s (default %s)\n", i->key, i->help, i->default_text);
+    }
+}
+
+static int die(const struct err *e, int code)
+{
+    (void)fprintf(stderr, "bided: %s\n", e->text[0] != '\0' ? e->text : err_name(code));
+    return EXIT_FAILURE;
+}
+
+/* 0, or -1 with *ret_exit set: the program is to end with it. */
+static int parse_options(int argc, char **argv, struct options *o, int *ret_exit)
+{
+    static const struct option longs[] = {
+        {"data", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
+        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+        {"check", no_argument, NULL, 'k'},        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    static char listen_set_text[160];
+    int c;
+    *ret_exit = EXIT_SUCCESS;
+    o->data = getenv("BIDE_DATA");
+    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'd':
+            o->data = optarg;
+            break;
+        case 'c':
+            o->config = optarg;
+            break;
+        case 'k':
+            o->check = true;
+            break;
+        case 'l':
+        case 's':
+            if (o->n_sets == SETS_MAX) {
+                (void)fprintf(stderr, "bided: more than %d settings on the command line\n", SETS_MAX);
+                *ret_exit = EXIT_BAD_USAGE;
+                return -1;
+            }
+            if (c == 'l')
+                (void)snprintf(listen_set_text, sizeof listen_set_text, "listen=%s", optarg);
+            o->sets[o->n_sets++] = c == 'l' ? listen_set_text : optarg;
+            break;
+        case 'v':
+            (void)puts("bided " BIDE_VERSION);
+            return -1;
+        case 'h':
+            help();
+            return -1;
+        default:
+            (void)fputs("Try: bided --help\n", stderr);
+            *ret_exit = EXIT_BAD_USAGE;
+            return -1;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "bided: \"%s\": takes no arguments\nTry: bided --help\n", argv[optind]);
+        *ret_exit = EXIT_BAD_USAGE;
+        return -1;
+    }
+    if (o->data == NULL || o->data[0] == '\0')
+        o->data = "/var/lib/bide";
+    return 0;
+}
+
+static void setup_log(const struct settings *s)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    int level = LOG_LEVEL_INFO;
+    for (int i = 0; i < 4; i++)
+        if (strcmp(levels[i], settings_str(s, SET_LOG_LEVEL)) == 0)
+            level = i;
+    bool json = strcmp(settings_str(s, SET_LOG_FORMAT), "json") == 0;
+    log_setup((enum log_level)level, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, STDERR_FILENO);
+}
+
+/* --- the executor process's part ---------------------------------------------------------------------------------- */
+
+static int take_roles(struct opened *p, struct err *e)
+{
+    const struct setting_role *r;
+    size_t n = settings_roles(p->settings, &r);
+    if (n > BOX_ROLES_MAX)
+        return err_set(e, ERR_INVALID, "more than %d roles", BOX_ROLES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(r[i].network, "outbound") == 0)
+            return err_set(
+                e, ERR_INVALID,
+                "role \"%s\": network = outbound cannot be given to workers by this version; use none, or host if the "
+                "function may see the host's network",
+                r[i].name);
+        (void)snprintf(p->roles[i].name, sizeof p->roles[i].name, "%s", r[i].name);
+        p->roles[i].network = strcmp(r[i].network, "host") == 0 ? BOX_NETWORK_HOST : BOX_NETWORK_NONE;
+    }
+    p->box.roles = p->roles;
+    p->box.n_roles = n;
+    return 0;
+}
+
+/* bided stands in PREFIX/bin; what it needs is found from there, so that an installation can be moved. */
+static int find_parts(struct opened *p, struct err *e)
+{
+    char exe[PATH_MAX], init[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n < 0)
+        return err_sys(e, ERR_IO, errno, "/proc/self/exe");
+    exe[n] = '\0';
+    const char *bin = dirname(exe);
+    if (snprintf(p->runtimes_dir, sizeof p->runtimes_dir, "%s/../share/bide/runtimes", bin) >=
+            (int)sizeof p->runtimes_dir ||
+        snprintf(init, sizeof init, "%s/../libexec/bide/bide-init", bin) >= (int)sizeof init)
+        return err_set(e, ERR_INVALID, "the path of bided is too long");
+    p->box.init_fd = open(init, O_RDONLY | O_CLOEXEC);
+    if (p->box.init_fd < 0)
+        return err_sys(e, ERR_IO, errno, "%s (bided is not installed whole)", init);
+    p->box.runtimes_fd = open(p->runtimes_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->box.runtimes_fd < 0)
+        return err_sys(e, ERR_IO, errno, "%s (bided is not installed whole)", p->runtimes_dir);
+    return 0;
+}
+
+static int configure_box(struct opened *p, struct err *e)
+{
+    const char *mode = settings_str(p->settings, SET_SANDBOX);
+    int64_t workers = (settings_int(p->settings, SET_WORKER_MEMORY) >> 20) / SMALLEST_WORKER_MB;
+    p->box.mode = strcmp(mode, "off") == 0 ? BOX_OFF : strcmp(mode, "relaxed") == 0 ? BOX_RELAXED : BOX_STRICT;
+    p->box.code_fd = p->dir.code_fd;
+    p->box.workers_fd = p->dir.workers_fd;
+    p->box.max_workers = (uint32_t)(workers < 1 ? 1 : workers > BOX_WORKERS_MAX ? BOX_WORKERS_MAX : workers);
+    int rc = take_roles(p, e);
+    return rc < 0 ? rc : find_parts(p, e);
+}
+
+static int probe_box(const struct opened *p, bool print, struct err *e)
+{
+    struct box_fences *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    int rc = box_probe(&p->box, f, e);
+    for (size_t i = 0; print && i < f->n; i++)
+        (void)printf("sandbox: %-24s %s%s%s\n", f->fence[i].name, f->fence[i].have ? "yes" : "no",
+                     f->fence[i].have ? "" : ": ", f->fence[i].have ? "" : f->fence[i].text);
+    if (print)
+        (void)printf("sandbox: limits by cgroup %s\n", f->limits);
+    free(f);
+    return rc;
+}
+
+/* --- the two processes -------------------------------------------------------------------------------------------- */
+
+static _Noreturn void become_engine(struct opened *p, int sock, pid_t parent)
+{
+    struct err e = {0};
+    struct engine_opts eo = {.settings = p->settings,
+                             .listen = &p->listen,
+                             .executor_sock = sock,
+                             .dir_fd = p->dir.fd,
+                             .code_fd = p->dir.code_fd,
+                             .key = p->key,
+                             .unix_uids = {0, (uint32_t)p->who.uid, (uint32_t)getuid()},
+                             .n_unix_uids = 3,
+                             .runtimes_dir = p->runtimes_dir,
+                             .version = BIDE_VERSION};
+    fd_close(&p->box.init_fd);
+    fd_close(&p->dir.workers_fd);
+    if (fchdir(p->dir.fd) < 0) {
+        (void)err_sys(&e, ERR_IO, errno, "data directory");
+        exit(die(&e, ERR_IO));
+    }
+    int rc = identity_assume(&p->who, &e);
+    if (rc < 0)
+        exit(die(&e, rc));
+    /* A change of identity clears the parent-death signal: it is asked for after it, and the parent looked for after
+     * that. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        _exit(EXIT_LOST_PEER);
+    exit(engine_main(&eo));
+}
+
+static int run(struct opened *p, struct err *e)
+{
+    int sv[2];
+    pid_t parent = getpid();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
+        return die(e, err_sys(e, ERR_IO, errno, "socketpair"));
+    (void)fflush(NULL);
+    pid_t engine = fork();
+    if (engine < 0)
+        return die(e, err_sys(e, ERR_IO, errno, "fork"));
+    if (engine == 0) {
+        close(sv[0]);
+        become_engine(p, sv[1], parent);
+    }
+    close(sv[1]);
+    listen_close(&p->listen);
+    explicit_bzero(&p->key, sizeof p->key);
+    return box_main(&p->box, sv[0], engine);
+}
+
+static int open_all(struct opened *p, const struct options *o, struct err *e)
+{
+    int rc = settings_load(&p->settings, o->config, o->sets, o->n_sets, e);
+    if (rc < 0)
+        return rc;
+    setup_log(p->settings);
+    rc = identity_find(&p->who, settings_str(p->settings, SET_USER), e);
+    if (rc == 0)
+        rc = datadir_open(&p->dir, o->data, p->who.uid, p->who.gid, e);
+    if (rc == 0)
+        rc = configure_box(p, e);
+    if (rc == 0)
+        rc = probe_box(p, o->check, e);
+    if (rc == 0)
+        rc = datadir_credentials(&p->dir, &p->key, e);
+    if (rc == 0)
+        rc = listen_open(&p->listen, settings_str(p->settings, SET_LISTEN), e);
+    if (rc == 0 && p->box.mode == BOX_OFF && !p->listen.loopback_only)
+        rc = err_set(e, ERR_INVALID,
+                     "sandbox = off is refused when listening on other than loopback: functions would run with no "
+                     "fence at all for whoever can reach %s",
+                     p->listen.url);
+    if (rc == 0)
+        rc = listen_open_unix(&p->listen, p->dir.fd, "bide.sock", p->who.uid, p->who.gid, e);
+    return rc;
+}
+
+/* Descriptors are the ceiling of connections and workers: as many as may be had. */
+static void raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+    struct opened p = {.box = {.code_fd = -1, .runtimes_fd = -1, .init_fd = -1, .workers_fd = -1}, .dir = {.fd = -1}};
+    struct err e = {0};
+    int status;
+    if (parse_options(argc, argv, &o, &status) < 0)
+        return status;
+    (void)umask(0077);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
+    int rc = open_all(&p, &o, &e);
+    if (rc < 0)
+        return die(&e, rc);
+    if (o.check) {
+        (void)printf("settings, data directory %s and sandbox are fine\n", o.data);
+        return EXIT_SUCCESS;
+    }
+    if (p.box.mode == BOX_OFF)
+        log_warn("bided", "sandbox = off: functions run with no fence at all");
+    return run(&p, &e);
+}

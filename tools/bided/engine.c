@@ -1,0 +1,298 @@
+#include "engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "datadir.h"
+#include "notify.h"
+
+enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000, EVICT_AT_ONCE = 256 };
+
+struct engine {
+    const struct engine_opts *o;
+    struct clock clock;
+    struct id_gen ids;
+    struct store *store;
+    struct queue *queue;
+    struct dlq *dlq;
+    struct registry *registry;
+    struct dispatcher *dispatcher;
+    struct api *api;
+    struct loop *api_loop;
+    struct loop *dispatch_loop;
+    struct loop_timer *housekeeping;
+    struct notify notify;
+    pthread_t dispatch_thread;
+    bool dispatching;
+    bool stopping;
+    int drained; /* of the two halves that must drain before the end */
+};
+
+static int64_t setting(const struct engine *g, enum setting k)
+{
+    return settings_int(g->o->settings, k);
+}
+
+static void lost_executor(void *arg)
+{
+    (void)arg;
+    log_error("engine", "the executor process is gone; ending (a supervisor starts both anew)");
+    _exit(EXIT_LOST_PEER);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------------ */
+
+/* A virtual clock goes on where it stood, or at real time if that is later; and a directory that was ahead of real time
+ * refuses the real clock, since every due time in it would lie in the future (the design, section 8). */
+static int set_clock(struct engine *g, struct err *e)
+{
+    int64_t stored = 0, real = clock_real_ms();
+    int rc = queue_meta_get(g->queue, "clock_ms", &stored);
+    if (rc < 0 && rc != ERR_NOTFOUND)
+        return err_set(e, rc, "the stored clock cannot be read (%s)", err_name(rc));
+    if (strcmp(settings_str(g->o->settings, SET_CLOCK), "virtual") == 0) {
+        clock_init_virtual(&g->clock, stored > real ? stored : real);
+        return queue_meta_put_now(g->queue, "clock_ms", clock_now_ms(&g->clock), e);
+    }
+    if (stored > real)
+        return err_set(e, ERR_CONFLICT,
+                       "this data directory was used with clock = virtual and its clock is %lld s ahead of real time; "
+                       "start with --set clock=virtual, or wait until then",
+                       (long long)((stored - real) / 1000));
+    return 0;
+}
+
+static int open_queue(struct engine *g, struct err *e)
+{
+    struct queue_opts qo = {.clock = &g->clock,
+                            .history_payload = setting(g, SET_HISTORY_PAYLOAD) != 0,
+                            .history_retention_ms = setting(g, SET_HISTORY_RETENTION),
+                            .history_max_bytes = (uint64_t)setting(g, SET_HISTORY_MAX_BYTES),
+                            .max_disruptions = (uint32_t)setting(g, SET_ASYNC_MAX_DISRUPTIONS)};
+    clock_init_real(&g->clock);
+    int rc = queue_open(&g->queue, g->store, &qo, e);
+    return rc < 0 ? rc : set_clock(g, e);
+}
+
+static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
+{
+    struct store_opts so = {.max_bytes = (uint64_t)setting(g, SET_QUEUE_MAX_BYTES),
+                            .reserve_bytes = (uint64_t)setting(g, SET_QUEUE_RESERVE_BYTES)};
+    struct registry_opts ro = {.clock = &g->clock,
+                               .code_fd = g->o->code_fd,
+                               .account_concurrency = (int32_t)setting(g, SET_ACCOUNT_CONCURRENCY),
+                               .unreserved_minimum = (int32_t)setting(g, SET_ACCOUNT_UNRESERVED_MINIMUM)};
+    struct dlq_opts dopts = {.clock = &g->clock,
+                             .ids = &g->ids,
+                             .retention_ms = setting(g, SET_DLQ_RETENTION),
+                             .max_bytes = (uint64_t)setting(g, SET_DLQ_MAX_BYTES)};
+    uint64_t recovered = 0;
+    int64_t clean = 1;
+    int rc = store_open(&g->store, "queue", &so, e);
+    if (rc == 0)
+        rc = open_queue(g, e);
+    if (rc == 0)
+        rc = registry_open(&g->registry, g->store, &ro, e);
+    if (rc == 0)
+        rc = dlq_open(&g->dlq, g->queue, &dopts, e);
+    if (rc == 0)
+        rc = queue_recover(g->queue, &recovered, e);
+    if (rc < 0)
+        return rc;
+    int got = queue_meta_get(g->queue, "clean_stop", &clean);
+    *ret_unclean = recovered > 0 || (got == 0 && clean == 0);
+    if (recovered > 0)
+        log_info("engine", "recovered events=%llu: they were running when the last bided ended, and are queued again",
+                 (unsigned long long)recovered);
+    return queue_meta_put_now(g->queue, "clean_stop", 0, e);
+}
+
+static int open_front(struct engine *g, bool unclean, struct err *e)
+{
+    const struct engine_opts *o = g->o;
+    int rc = loop_new(&g->api_loop, e);
+    if (rc == 0)
+        rc = loop_new(&g->dispatch_loop, e);
+    if (rc < 0)
+        return rc;
+    struct dispatcher_deps dd = {.loop = g->dispatch_loop,
+                                 .clock = &g->clock,
+                                 .settings = o->settings,
+                                 .registry = g->registry,
+                                 .queue = g->queue,
+                                 .dlq = g->dlq,
+                                 .executor_sock = o->executor_sock,
+                                 .runtimes_dir = o->runtimes_dir,
+                                 .unclean = unclean,
+                                 .on_lost = lost_executor};
+    rc = dispatcher_new(&g->dispatcher, &dd, e);
+    if (rc < 0)
+        return rc;
+    struct api_deps ad = {.loop = g->api_loop,
+                          .clock = &g->clock,
+                          .ids = &g->ids,
+                          .settings = o->settings,
+                          .registry = g->registry,
+                          .queue = g->queue,
+                          .dlq = g->dlq,
+                          .dispatcher = g->dispatcher,
+                          .runtimes_dir = o->runtimes_dir,
+                          .keys = &o->key,
+                          .n_keys = 1,
+                          .version = o->version,
+                          .n_unix_uids = o->n_unix_uids};
+    memcpy(ad.unix_uids, o->unix_uids, sizeof ad.unix_uids);
+    rc = api_new(&g->api, &ad, e);
+    for (size_t i = 0; i < o->listen->n && rc == 0; i++) {
+        const struct listen_socket *s = &o->listen->sock[i];
+        rc = s->is_unix ? api_listen_unix(g->api, s->fd, e) : api_listen_tcp(g->api, s->fd, e);
+    }
+    return rc;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
+static void *dispatch_main(void *arg)
+{
+    struct engine *g = arg;
+    loop_run(g->dispatch_loop);
+    return NULL;
+}
+
+static void ignore_count(int err, uint64_t n, void *arg)
+{
+    (void)n;
+    (void)arg;
+    if (err < 0 && err != ERR_SHUTDOWN)
+        log_warn("engine", "housekeeping of the history failed err=%s", err_name(err));
+}
+
+static void ignore_removed(int err, uint64_t removed, uint64_t cursor, void *arg)
+{
+    (void)cursor;
+    (void)arg;
+    if (err < 0 && err != ERR_SHUTDOWN)
+        log_warn("engine", "housekeeping of dead letters failed err=%s", err_name(err));
+    else if (removed > 0)
+        log_info("engine", "dead letters past dlq.retention removed n=%llu", (unsigned long long)removed);
+}
+
+/* Retention is bounded work once a second: what one round leaves, the next takes. Only when there is something to keep
+ * books of, so that an idle daemon writes nothing. */
+static void on_housekeeping(void *arg)
+{
+    struct engine *g = arg;
+    struct books b;
+    if (queue_books(g->queue, &b) == 0) {
+        if (b.done + b.cancelled > 0)
+            (void)queue_evict_history(g->queue, EVICT_AT_ONCE, ignore_count, g);
+        if (b.dead + b.replayed > 0)
+            (void)dlq_retention(g->dlq, EVICT_AT_ONCE, ignore_removed, g);
+    }
+    notify_watchdog(&g->notify);
+    loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
+}
+
+static void half_drained(void *arg)
+{
+    struct engine *g = arg;
+    if (++g->drained == 2)
+        loop_stop(g->api_loop);
+}
+
+static void dispatcher_drained(void *arg)
+{
+    struct engine *g = arg;
+    if (loop_post(g->api_loop, half_drained, g) < 0)
+        loop_stop(g->api_loop);
+}
+
+static void on_stop_signal(int signo, void *arg)
+{
+    struct engine *g = arg;
+    if (g->stopping) {
+        log_warn("engine", "second signal=%d: still draining, up to shutdown.grace", signo);
+        return;
+    }
+    g->stopping = true;
+    log_info("engine", "stopping signal=%d grace_ms=%lld", signo, (long long)setting(g, SET_SHUTDOWN_GRACE));
+    notify_stopping(&g->notify);
+    (void)unlinkat(g->o->dir_fd, "endpoint", 0);
+    api_drain(g->api, half_drained, g);
+    dispatcher_shutdown(g->dispatcher, setting(g, SET_SHUTDOWN_GRACE), dispatcher_drained, g);
+}
+
+static int start(struct engine *g, bool unclean, struct err *e)
+{
+    int rc = open_front(g, unclean, e);
+    if (rc == 0)
+        rc = store_start(g->store, e);
+    if (rc < 0)
+        return rc;
+    if (loop_signal(g->api_loop, SIGTERM, on_stop_signal, g) < 0 ||
+        loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 ||
+        loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
+    dispatcher_begin(g->dispatcher);
+    int err = pthread_create(&g->dispatch_thread, NULL, dispatch_main, g);
+    if (err != 0)
+        return err_sys(e, ERR_IO, err, "dispatcher thread");
+    g->dispatching = true;
+    return datadir_endpoint(g->o->dir_fd, g->o->listen->url, e);
+}
+
+static void shut(struct engine *g)
+{
+    if (g->dispatching) {
+        loop_stop(g->dispatch_loop);
+        (void)pthread_join(g->dispatch_thread, NULL);
+    }
+    store_stop(g->store);
+    struct err e = {0};
+    if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)
+        log_warn("engine", "the clean stop could not be noted: %s", e.text);
+    loop_timer_free(g->housekeeping);
+    api_free(g->api);
+    dispatcher_free(g->dispatcher);
+    loop_free(g->dispatch_loop);
+    loop_free(g->api_loop);
+    dlq_close(g->dlq);
+    queue_close(g->queue);
+    registry_close(g->registry);
+    store_close(g->store);
+    id_gen_done(&g->ids);
+}
+
+int engine_main(const struct engine_opts *o)
+{
+    struct engine g = {.o = o};
+    struct err e = {0};
+    bool unclean = false;
+    loop_global_init();
+    id_gen_init(&g.ids);
+    notify_open(&g.notify);
+    int rc = open_stores(&g, &unclean, &e);
+    if (rc == 0)
+        rc = start(&g, unclean, &e);
+    if (rc < 0) {
+        /* Nothing was served yet: leaving everything to the kernel is the safe way out. */
+        (void)fprintf(stderr, "bided: %s\n", e.text[0] != '\0' ? e.text : err_name(rc));
+        return EXIT_CANNOT_START;
+    }
+    (void)printf("bided ready %s\n", o->listen->url);
+    (void)fflush(stdout);
+    log_info("engine", "ready url=%s version=%s", o->listen->url, o->version);
+    notify_ready(&g.notify);
+    loop_run(g.api_loop);
+    shut(&g);
+    log_info("engine", "stopped");
+    return 0;
+}
