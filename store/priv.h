@@ -15,8 +15,8 @@ enum {
     STORE_CULPRITS_MAX = 8, /* after so many repetitions of a batch each of its ops gets a transaction of its own */
 };
 
-/* Bytes put after which a transaction takes no more ops: far below where LMDB spills dirty pages to disk (512 MiB),
- * which its 0.9.24 does with a leak. */
+/* Bytes of pages after which a transaction takes no more ops: far below where LMDB spills dirty pages to disk (512
+ * MiB), which its 0.9.24 does with a leak. */
 #define STORE_BATCH_BYTES ((uint64_t)32 << 20)
 
 struct store_table {
@@ -28,10 +28,10 @@ struct store_txn {
     struct store *s;
     MDB_txn *txn;
     bool write;
-    int broken;       /* ERR_x: LMDB gave the transaction up, whatever the op says */
-    unsigned cursors; /* open ones */
-    uint64_t writes;  /* puts and deletes that changed something */
-    uint64_t put_bytes;
+    int broken;         /* ERR_x: LMDB gave the transaction up, whatever the op says */
+    unsigned cursors;   /* open ones */
+    uint64_t writes;    /* puts and deletes that changed something */
+    uint64_t put_bytes; /* of the pages the puts may take: see page_cost */
 };
 
 /* Free room, as last measured, and what was put since. */

@@ -80,6 +80,16 @@ static int write_allowed(struct store_txn *t, enum store_fault at)
     return t->broken;
 }
 
+/* What a put may take of the file: a long value has whole pages, a short one shares a page that splits leave half full.
+ */
+static uint64_t page_cost(const struct store *s, size_t key_len, size_t val_len)
+{
+    uint64_t entry = key_len + val_len + 16;
+    if (entry < s->page_len / 2)
+        return 2 * entry;
+    return (entry + s->page_len - 1) / s->page_len * s->page_len;
+}
+
 int store_put(struct store_txn *t, struct store_table *tab, const void *key, size_t key_len, const void *val,
               size_t val_len, unsigned flags)
 {
@@ -99,7 +109,7 @@ int store_put(struct store_txn *t, struct store_table *tab, const void *key, siz
     if (rc != 0)
         return store_txn_failed(t, rc);
     t->writes++;
-    t->put_bytes += key_len + val_len;
+    t->put_bytes += page_cost(t->s, key_len, val_len);
     return 0;
 }
 
