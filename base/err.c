@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* By way of a copy: callers wrap an error by passing e->text as an argument. */
-static void fill(struct err *e, int code, int sys, const char *fmt, va_list ap)
+BIDE_PRINTF(4, 0) static void fill(struct err *e, int code, int sys, const char *fmt, va_list ap)
 {
     char text[sizeof e->text];
     (void)vsnprintf(text, sizeof text, fmt, ap);

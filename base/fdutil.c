@@ -193,7 +193,7 @@ int fd_send_msg(int sock, const void *p, size_t n, const int *fds, size_t n_fds)
     BIDE_ASSERT(n_fds <= FD_PASS_MAX, "%zu descriptors", n_fds);
     union control c;
     memset(&c, 0, sizeof c);
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+    struct iovec iov = {.iov_base = (void *)p, .iov_len = n};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     if (n_fds > 0) {
         m.msg_control = c.space;

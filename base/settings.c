@@ -330,15 +330,28 @@ static int on_role(cfg_t *cfg, cfg_opt_t *opt)
     return 0;
 }
 
+/* The library takes the end of the file for a closing brace, so a last line of ours tells whether every role was
+ * closed: it is known outside of roles and, inside one, is the error. */
+#define LAST_KEY  "end-of-settings"
+#define LAST_LINE "\n" LAST_KEY " = yes\n"
+
+static int on_last_line(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+    *(const char **)result = value;
+    return (opt->flags & CFGF_NODEFAULT) != 0 ? 0 : refuse(cfg, "the file ends inside a role");
+}
+
 static int parse_text(struct settings *s, const char *path, const char *text, struct err *e)
 {
     cfg_opt_t role[] = {CFG_STR_CB("network", NULL, CFGF_NODEFAULT, on_network),
-                        CFG_STR_LIST_CB("allow", NULL, CFGF_NODEFAULT, on_allow), CFG_END()};
-    cfg_opt_t opts[SETTING_COUNT + 2];
+                        CFG_STR_LIST_CB("allow", NULL, CFGF_NODEFAULT, on_allow),
+                        CFG_STR_CB(LAST_KEY, NULL, CFGF_NONE, on_last_line), CFG_END()};
+    cfg_opt_t opts[SETTING_COUNT + 3];
     for (int k = 0; k < SETTING_COUNT; k++)
         opts[k] = (cfg_opt_t)CFG_STR_CB(table[k].key, NULL, CFGF_NODEFAULT, on_value);
     opts[SETTING_COUNT] = (cfg_opt_t)CFG_SEC("role", role, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
-    opts[SETTING_COUNT + 1] = (cfg_opt_t)CFG_END();
+    opts[SETTING_COUNT + 1] = (cfg_opt_t)CFG_STR_CB(LAST_KEY, NULL, CFGF_NODEFAULT, on_last_line);
+    opts[SETTING_COUNT + 2] = (cfg_opt_t)CFG_END();
     cfg_t *cfg = cfg_init(opts, CFGF_NONE);
     if (cfg == NULL)
         return err_set(e, ERR_NOMEM, "settings: out of memory");
@@ -357,14 +370,18 @@ static int parse_text(struct settings *s, const char *path, const char *text, st
 static int read_file(struct settings *s, const char *path, struct err *e)
 {
     struct buf b;
-    buf_init(&b, FILE_MAX_LEN);
+    buf_init(&b, FILE_MAX_LEN + sizeof LAST_LINE);
     int rc = file_read(AT_FDCWD, path, &b);
+    if (rc == 0 && b.len > FILE_MAX_LEN)
+        rc = ERR_TOOBIG;
     if (rc == ERR_TOOBIG)
         (void)err_set(e, rc, "%s: more than %d bytes of settings", path, FILE_MAX_LEN);
     else if (rc < 0)
         (void)err_sys(e, rc, errno, "settings file %s", path);
     else if (strlen(b.data) != b.len)
         rc = err_set(e, ERR_INVALID, "%s: there is a NUL byte in it", path);
+    else if (buf_puts(&b, LAST_LINE) < 0)
+        rc = err_set(e, ERR_NOMEM, "settings: out of memory");
     else
         rc = parse_text(s, path, b.data, e);
     buf_done(&b);

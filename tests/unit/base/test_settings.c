@@ -226,7 +226,7 @@ static void refusals_name_file_and_line(void **state)
         {"role { }\n", "/conf:1: "},
         {"role \"\" { }\n", "a name has 1 to 64 characters"},
         {"role web { allow = { \"\" } }\n", "an action has 1 to 63 characters"},
-        {"role web {\n", "/conf:"},
+        {"role web {\n", "/conf:3: the file ends inside a role"},
         {"account.unreserved_minimum = 20\naccount.concurrency = 10\n", "more than account.concurrency"},
         {"queue.max_bytes = 100MiB\n", "queue.reserve_bytes is more than half of queue.max_bytes"},
     };
