@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -1277,7 +1278,9 @@ static bool evict_idle(struct httpd *h)
 static void accept_starved(struct httpd_listener *l)
 {
     struct httpd *h = l->h;
-    if (evict_idle(h))
+    struct pollfd pending = {.fd = l->fd, .events = POLLIN};
+    /* The system looks for a free descriptor before it looks for a connection. */
+    if (poll(&pending, 1, 0) == 0 || evict_idle(h))
         return;
     if (h->spare_fd >= 0) {
         fd_close(&h->spare_fd);
