@@ -37,7 +37,7 @@ enum {
     READ_BYTES = 64 * 1024,      /* one read, and so the most that waits unparsed on a connection */
     REPLY_HEAD_MAX = 256 * 1024, /* status line and headers of a reply */
     SKIP_BYTES = 64 * 1024,      /* the rest of a refused body is skipped up to here, so that the connection lives on */
-    HIGH_WATER = 256 * 1024,     /* unsent bytes at which httpd_reply_chunk says ERR_AGAIN */
+    HIGH_WATER = 256 * 1024,     /* unsent bytes at which httpd_reply_chunk says ERR_AGAIN and no request is begun */
     LOW_WATER = 64 * 1024,
     BODY_KEEP = 16 * 1024, /* a larger buffer is given back after the request */
     SPARE_REQS = 64,
@@ -824,7 +824,7 @@ static bool may_parse(const struct conn *c)
         return false;
     const struct httpd_req *req = c->cur;
     if (req == NULL)
-        return c->n_reqs < c->h->lim.max_pipelined && !c->h->draining;
+        return c->n_reqs < c->h->lim.max_pipelined && !c->h->draining && evbuffer_get_length(c->out) < HIGH_WATER;
     if (req->phase == PH_UNDECIDED)
         return http1_bodyless(&req->rq);
     return req->phase != PH_WAITING && !req->paused;
@@ -1163,12 +1163,13 @@ again:
 
 static void conn_turn(struct conn *c)
 {
+    bool broken = c->broken, expired = c->expired;
+    c->broken = c->expired = false;
     enter(c);
-    if (c->broken)
+    if (broken)
         conn_gone(c);
-    else if (c->expired && clock_deadline(c) != 0 && clock_deadline(c) <= clock_mono_ms())
+    else if (expired && clock_deadline(c) != 0 && clock_deadline(c) <= clock_mono_ms())
         refuse_current(c, 408, "The request took too long to arrive.");
-    c->expired = c->broken = false;
     pending_bodies(c);
     parse_kept(c);
     leave(c);

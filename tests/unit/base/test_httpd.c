@@ -158,6 +158,9 @@ static void on_head(struct httpd_req *req, void *arg)
         httpd_req_stream(req, MIB, count_piece, count_body, s);
     } else if (strcmp(t, "/early") == 0) {
         reply_text(req, 403, "no");
+    } else if (strcmp(t, "/big") == 0) {
+        static char big[PIECE];
+        httpd_reply(req, 200, NULL, 0, big, sizeof big);
     } else if (strcmp(t, "/none") == 0) {
         httpd_reply(req, 204, NULL, 0, "x", 1);
     } else if (strcmp(t, "/odd") == 0) {
@@ -536,6 +539,15 @@ static void test_abort_is_seen(void **state)
     read_bytes(fd, body, sizeof body); /* 4 CRLF one, CRLF 3 CRLF two CRLF, and no last chunk */
     expect_end(fd);
     close(fd);
+    /* HTTP/1.0 has no last chunk to miss: there it takes a reset. */
+    fd = client(&s);
+    puts_(fd, "GET /cut HTTP/1.0\r\n\r\n");
+    ssize_t got;
+    while ((got = recv(fd, body, sizeof body, 0)) > 0)
+        ;
+    assert_int_equal(got, -1);
+    assert_int_equal(errno, ECONNRESET);
+    close(fd);
     stop(&s);
 }
 
@@ -782,6 +794,30 @@ static void test_pipelining_is_bounded(void **state)
         char text[32];
         (void)snprintf(text, sizeof text, "held %d", i);
         expect_reply(fd, 200, text);
+    }
+    close(fd);
+    close(other);
+    stop(&s);
+}
+
+static void test_unread_replies_are_bounded(void **state)
+{
+    (void)state;
+    struct server s;
+    struct reply r;
+    static char body[PIECE];
+    enum { N = 1000 }; /* four times what the sockets can hold */
+    start_plain(&s);
+    int fd = client(&s), other = client(&s);
+    for (int i = 0; i < N; i++)
+        get(fd, "/big");
+    await(&s.n_heads, 2);
+    get(other, "/now");
+    expect_reply(other, 200, "hello");
+    assert_true(s.n_heads < N);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(read_head(fd, r.head, sizeof r.head), 200);
+        read_bytes(fd, body, sizeof body);
     }
     close(fd);
     close(other);
@@ -1214,6 +1250,7 @@ int main(void)
         cmocka_unit_test(test_lingering_is_bounded),
         cmocka_unit_test(test_pipelining_in_order),
         cmocka_unit_test(test_pipelining_is_bounded),
+        cmocka_unit_test(test_unread_replies_are_bounded),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_idle_is_closed),
         cmocka_unit_test(test_connection_ceiling),
