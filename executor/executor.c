@@ -104,7 +104,7 @@ static void on_exited(struct worker *w, const struct proto_exited *m)
         worker_exited(w, &end);
 }
 
-/* A box that memory killed is first an event of the function, then the end of the box. */
+/* What the function did comes first, then the end of the box: memory ran out, or the runtime exited just before. */
 static void on_dead(struct executor *x, struct worker *w, const struct proto_dead *m)
 {
     uint64_t id = w->id;
@@ -112,8 +112,11 @@ static void on_dead(struct executor *x, struct worker *w, const struct proto_dea
         w->peak_kb = m->peak_kb;
     if (m->oom) {
         worker_happen(w, SUP_EV_OOM, &(struct happening){.end = {.exit_code = -1, .sig = m->signal}});
-        w = executor_find(x, id);
+    } else if (timerq_has(&w->last_words.it)) {
+        executor_timer_clear(&w->last_words);
+        worker_happen(w, SUP_EV_EXITED, &(struct happening){.end = w->end});
     }
+    w = executor_find(x, id);
     if (w != NULL)
         worker_happen(w, SUP_EV_DEAD, &(struct happening){.why = "the sandbox ended while it was being set up"});
 }

@@ -108,7 +108,6 @@ void startup_give_up(struct worker *w)
     not_started(w, "the executor process did not say in time how the start went");
 }
 
-/* START once more under the same id; the box of before is gone. */
 void startup_again(struct worker *w)
 {
     struct err e = {0};
@@ -145,7 +144,7 @@ void startup_ready(struct worker *w, struct httpd_req *req)
     x->cbs.on_ready(w->id, x->arg);
 }
 
-/* The latest failure of init replaces the one before. Without memory for it the box counts as lost. */
+/* The latest failure of init replaces the one before. NULL without memory. */
 static struct verdict *new_failure(struct worker *w)
 {
     if (w->failure != NULL)
@@ -161,11 +160,11 @@ static void fail_init(struct worker *w)
 {
     struct executor *x = w->x;
     struct verdict *v = w->failure;
-    worker_stop(w);
     if (v == NULL) {
         not_started(w, "out of memory");
         return;
     }
+    worker_stop(w);
     capture_drain(&w->log);
     int64_t us = clock_mono_us() - w->init_began_us;
     report_init_end(&w->log, us, v->status, v->status_type);
@@ -175,7 +174,6 @@ static void fail_init(struct worker *w)
     x->cbs.on_init_failed(w->id, &v->r, x->arg);
 }
 
-/* Lambda re-runs a failed init once. A worker that was ready before is not worth it: new ones will be started. */
 void startup_rerun_or_fail(struct worker *w)
 {
     if (w->was_ready)
@@ -206,7 +204,7 @@ void startup_init_error(struct worker *w, struct happening *h)
 
 /* exec itself failed. What the function brought is its own fault, and Lambda looks in two places; an interpreter that
  * is gone is the host's. */
-static void act_exec_failed(struct worker *w, int exec_errno)
+static void exec_failed(struct worker *w, int exec_errno)
 {
     const struct launch *l = w->launch;
     struct verdict *v;
@@ -236,7 +234,7 @@ static void act_exec_failed(struct worker *w, int exec_errno)
 void startup_init_exited(struct worker *w, const struct worker_end *end)
 {
     if (end->exec_errno != 0 && !w->was_ready) {
-        act_exec_failed(w, end->exec_errno);
+        exec_failed(w, end->exec_errno);
         return;
     }
     struct verdict *v = new_failure(w);
