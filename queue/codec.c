@@ -172,7 +172,8 @@ int codec_attempt(struct buf *b, const struct attempt *a)
     put_text(&p, a->error_type, text_len(a->error_type), QUEUE_TYPE_MAX);
     put_text(&p, a->error_message, text_len(a->error_message), QUEUE_MESSAGE_MAX);
     put_text(&p, a->error, a->error_len, QUEUE_ERROR_MAX);
-    put_text(&p, a->log_tail, a->log_tail_len, QUEUE_LOG_TAIL_MAX);
+    size_t cut = a->log_tail != NULL && a->log_tail_len > QUEUE_LOG_TAIL_MAX ? a->log_tail_len - QUEUE_LOG_TAIL_MAX : 0;
+    put_text(&p, a->log_tail != NULL ? a->log_tail + cut : NULL, a->log_tail_len - cut, QUEUE_LOG_TAIL_MAX);
     return record_end(b, &p);
 }
 
@@ -187,6 +188,28 @@ int decode_details(const void *data, size_t len, struct details *ret)
     ret->error_message = unpack_bin(&u);
     ret->error = unpack_bin(&u);
     ret->log_tail = unpack_bin(&u);
+    rc = unpack_finish(&u);
+    unpack_done(&u);
+    return rc;
+}
+
+int codec_chunk(struct buf *b, const void *data, size_t len)
+{
+    struct pack p;
+    record_begin(b, &p, CHUNK_RECORD_VERSION);
+    pack_array(&p, 1);
+    pack_bin(&p, data, len);
+    return record_end(b, &p);
+}
+
+int decode_chunk(const void *data, size_t len, struct slice *ret)
+{
+    struct unpack u;
+    uint8_t version;
+    int rc = record_open(data, len, CHUNK_RECORD_VERSION, &version, &u);
+    if (rc < 0)
+        return rc;
+    *ret = unpack_bin(&u);
     rc = unpack_finish(&u);
     unpack_done(&u);
     return rc;

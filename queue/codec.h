@@ -14,6 +14,7 @@ enum {
     RUNNING_RECORD_VERSION = 1,
     ATTEMPT_RECORD_VERSION = 1,
     STATS_RECORD_VERSION = 1,
+    CHUNK_RECORD_VERSION = 1,
     PAYLOAD_INLINE_MAX = 1400, /* so that a record stays below half a page and out of LMDB's overflow pages */
     PAYLOAD_CHUNK = 1900,
     EVENT_RECORD_MAX = 8192,
@@ -54,6 +55,7 @@ int codec_running(struct buf *b, const struct running *r) BIDE_MUST_USE;
 int codec_attempt(struct buf *b, const struct attempt *a) BIDE_MUST_USE;
 int codec_books(struct buf *b, const struct books *k, uint64_t next_seq, uint64_t next_finish, uint64_t history_bytes,
                 int64_t max_wait_ms) BIDE_MUST_USE;
+int codec_chunk(struct buf *b, const void *p, size_t len) BIDE_MUST_USE;
 int codec_stats(struct buf *b, const struct queue_function_stats *st) BIDE_MUST_USE;
 
 /* ERR_CORRUPT, ERR_VERSION. Slices point into data. */
@@ -62,6 +64,7 @@ int decode_running(const void *data, size_t len, struct running *ret) BIDE_MUST_
 int decode_details(const void *data, size_t len, struct details *ret) BIDE_MUST_USE;
 int decode_books(const void *data, size_t len, struct books *k, uint64_t *next_seq, uint64_t *next_finish,
                  uint64_t *history_bytes, int64_t *max_wait_ms) BIDE_MUST_USE;
+int decode_chunk(const void *data, size_t len, struct slice *ret) BIDE_MUST_USE;
 int decode_stats(const void *data, size_t len, struct queue_function_stats *ret) BIDE_MUST_USE;
 
 #endif

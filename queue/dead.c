@@ -81,6 +81,36 @@ static bool find_id(struct queue *q, struct store_txn *t, uint64_t seq, struct i
     return found;
 }
 
+/* The payload's chunks and the attempts' details are rows of their own: what the lost record said of them is found
+ * again from their keys, so that they stay readable and go when the letter goes. */
+static int adopt_rows(struct queue *q, struct store_txn *t, struct stored *s)
+{
+    uint32_t chunks = 0, len = 0;
+    struct slice v;
+    int rc;
+    for (;; chunks++) {
+        struct key k = key_part(s->ev.seq, chunks);
+        rc = store_get(t, q->payload, k.b, k.len, &v);
+        if (rc < 0)
+            break;
+        len += row_chunk_len(v);
+    }
+    if (chunks > 0) {
+        s->payload = (struct slice){0};
+        s->ev.payload_len = len;
+    }
+    while (rc == ERR_NOTFOUND && s->n_briefs < QUEUE_ATTEMPTS_MAX) {
+        struct key k = key_part(s->ev.seq, s->n_briefs + 1);
+        rc = store_get(t, q->attempt, k.b, k.len, &v);
+        if (rc < 0)
+            break;
+        s->briefs[s->n_briefs++].outcome = OUTCOME_FUNCTION_ERROR; /* only failures have details */
+        s->ev.attempts++;
+        rc = ERR_NOTFOUND;
+    }
+    return rc == ERR_NOTFOUND ? 0 : rc;
+}
+
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from)
 {
     struct stored s;
@@ -101,7 +131,8 @@ int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fi
         memcpy(bytes, raw.p, n);
     s.payload = (struct slice){.p = bytes, .len = n};
     s.ev.payload_len = (uint32_t)n;
-    return dead_enter(q, t, &s, CONDITION_CORRUPT);
+    rc = adopt_rows(q, t, &s);
+    return rc < 0 ? rc : dead_enter(q, t, &s, CONDITION_CORRUPT);
 }
 
 struct corrupt_op {

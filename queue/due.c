@@ -146,11 +146,12 @@ bool queue_next_due(struct queue *q, int64_t *ret_due_at_ms)
 
 /* --- a deleted function's ----------------------------------------------------------------------------------------- */
 
-static int first_of(struct store_txn *t, struct store_table *tab, uint64_t fid, uint64_t *ret_seq, int64_t *ret_due)
+static int first_of(struct store_txn *t, struct store_table *tab, uint64_t fid, uint64_t from_seq, uint64_t *ret_seq,
+                    int64_t *ret_due)
 {
     struct store_cursor *c;
     struct slice k, v;
-    struct key from = key_pair(fid, 0);
+    struct key from = key_pair(fid, from_seq);
     int rc = store_cursor_open(t, tab, &c);
     if (rc < 0)
         return rc;
@@ -178,26 +179,36 @@ static int kill_one(struct queue *q, struct store_txn *t, const struct event *pl
         return dead_corrupt(q, t, place->seq, place->fid, from);
     if (rc < 0)
         return rc;
-    /* One that only waits for room in the dead-letter store keeps the condition it died of. */
-    return dead_enter(q, t, &s, s.ev.condition != CONDITION_NONE ? s.ev.condition : CONDITION_FUNCTION_DELETED);
+    return dead_enter(q, t, &s, CONDITION_FUNCTION_DELETED);
+}
+
+/* The next waiting event that is not yet dead but for room in the dead-letter store. */
+static int first_alive(struct queue *q, struct store_txn *t, struct event *place, uint64_t *from_seq)
+{
+    int rc;
+    while ((rc = first_of(t, q->waiting, place->fid, *from_seq, &place->seq, &place->due_at_ms)) == 0) {
+        struct stored s;
+        *from_seq = place->seq + 1;
+        if (row_load(q, t, place->seq, &s) < 0 || s.ev.condition == CONDITION_NONE)
+            return 0;
+    }
+    return rc;
 }
 
 static int deleted_run(struct store_txn *t, void *arg)
 {
     struct chunk_op *x = arg;
     struct queue *q = x->q;
+    uint64_t from_seq = 0;
     int rc = 0;
     x->n = 0;
     while (x->n < x->max_n) {
         struct event place = {.fid = x->fid};
         enum event_state from = EVENT_QUEUED;
-        rc = first_of(t, q->ready, x->fid, &place.seq, &place.due_at_ms);
+        rc = first_of(t, q->ready, x->fid, 0, &place.seq, &place.due_at_ms);
         if (rc == ERR_NOTFOUND) {
             from = EVENT_WAITING;
-            rc = first_of(t, q->waiting, x->fid, &place.seq, &place.due_at_ms);
-            /* What has just been put back for want of room must not be taken again in the same chunk. */
-            if (rc == 0 && place.due_at_ms > clock_now_ms(q->opts.clock) + DEAD_PENDING_MS - 1000 && x->n > 0)
-                return 0;
+            rc = first_alive(q, t, &place, &from_seq);
         }
         if (rc < 0)
             break;
@@ -235,8 +246,8 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
         /* Unreadable: only its bare record can go; `bide verify` names what else is left. */
         struct key k = key_u64(seq);
         rc = store_del(t, q->event, k.b, k.len);
-        s.ev.fid = 0;
-        s.ev.state = EVENT_DONE;
+        s.ev.fid = 0; /* neither state counts by function */
+        s.ev.state = q->now.books.done > 0 ? EVENT_DONE : EVENT_CANCELLED;
     } else {
         rc = row_erase(q, t, &s);
     }
@@ -248,8 +259,12 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
 static bool outlived(struct queue *q, struct store_txn *t, uint64_t seq, int64_t now_ms)
 {
     struct stored s;
+    struct store_stats st;
     if (q->now.history_bytes > q->opts.history_max_bytes)
         return true;
+    store_stats(q->store, &st);
+    if (st.full)
+        return true; /* history makes room before new events are refused for long */
     return row_load(q, t, seq, &s) < 0 || now_ms - s.ev.ended_at_ms > q->opts.history_retention_ms;
 }
 

@@ -66,6 +66,8 @@ int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct sto
 int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsigned flags) BIDE_MUST_USE;
 int row_payload(struct queue *q, struct store_txn *t, const struct stored *s, struct buf *b) BIDE_MUST_USE;
 int row_put_payload(struct queue *q, struct store_txn *t, uint64_t seq, const void *p, size_t len) BIDE_MUST_USE;
+uint32_t row_chunks(uint32_t payload_len); /* rows of a payload; 0: it is inline */
+uint32_t row_chunk_len(struct slice v);    /* of a payload row; one that cannot be read counts as full */
 int row_del_payload(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
 int row_ready_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
@@ -78,6 +80,9 @@ int row_finish(struct queue *q, struct store_txn *t, const struct event *ev) BID
 /* cb per attempt, oldest first, with its details. */
 int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb,
                  void *arg) BIDE_MUST_USE;
+
+/* run.c: a running event, counted nowhere, ends as done or cancelled */
+int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum event_state state) BIDE_MUST_USE;
 
 /* dead.c */
 /* s is in no index any more and counted nowhere: make it a dead letter. When the dead-letter store has no room, leave

@@ -132,7 +132,7 @@ static int note_next_due(struct queue *q, struct store_txn *t)
 static int before_commit(struct store_txn *t, void *arg)
 {
     struct queue *q = arg;
-    if (!q->dirty)
+    if (!q->dirty && !q->due_dirty)
         return 0;
     const struct ledger *l = &q->now;
     int rc = codec_books(&q->scratch, &l->books, l->next_seq, l->next_finish, l->history_bytes, l->max_wait_ms);

@@ -46,7 +46,7 @@ int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsig
 
 /* --- payload ------------------------------------------------------------------------------------------------------ */
 
-static uint32_t chunks_of(uint32_t len)
+uint32_t row_chunks(uint32_t len)
 {
     return len <= PAYLOAD_INLINE_MAX ? 0 : (len + PAYLOAD_CHUNK - 1) / PAYLOAD_CHUNK;
 }
@@ -57,9 +57,9 @@ int row_put_payload(struct queue *q, struct store_txn *t, uint64_t seq, const vo
     for (uint32_t n = 0; len > 0; n++) {
         size_t piece = len < PAYLOAD_CHUNK ? len : PAYLOAD_CHUNK;
         struct key k = key_part(seq, n);
-        int rc = store_put(t, q->payload, k.b, k.len, at, piece, STORE_PUT_APPEND);
-        if (rc == ERR_EXISTS) /* not above all others: an old event's payload is being replaced */
-            rc = store_put(t, q->payload, k.b, k.len, at, piece, 0);
+        int rc = codec_chunk(&q->scratch, at, piece);
+        if (rc == 0)
+            rc = store_put(t, q->payload, k.b, k.len, q->scratch.data, q->scratch.len, STORE_PUT_APPEND);
         if (rc < 0)
             return rc;
         at += piece;
@@ -72,25 +72,35 @@ int row_payload(struct queue *q, struct store_txn *t, const struct stored *s, st
 {
     if (s->payload.p != NULL)
         return buf_append(b, s->payload.p, s->payload.len);
-    uint32_t n = chunks_of(s->ev.payload_len);
+    uint32_t n = row_chunks(s->ev.payload_len);
     if (n == 0)
         return s->ev.payload_len == 0 ? 0 : ERR_NOTFOUND;
     size_t before = b->len;
     for (uint32_t i = 0; i < n; i++) {
         struct key k = key_part(s->ev.seq, i);
-        struct slice v;
+        struct slice v, piece;
         int rc = store_get(t, q->payload, k.b, k.len, &v);
         if (rc == 0)
-            rc = buf_append(b, v.p, v.len);
+            rc = decode_chunk(v.p, v.len, &piece);
+        else if (rc == ERR_NOTFOUND)
+            rc = ERR_CORRUPT; /* none at all is the only way to have none */
+        if (rc == 0)
+            rc = buf_append(b, piece.p, piece.len);
         if (rc < 0)
             return rc;
     }
     return b->len - before == s->ev.payload_len ? 0 : ERR_CORRUPT;
 }
 
+uint32_t row_chunk_len(struct slice v)
+{
+    struct slice piece;
+    return decode_chunk(v.p, v.len, &piece) == 0 ? (uint32_t)piece.len : PAYLOAD_CHUNK;
+}
+
 int row_del_payload(struct queue *q, struct store_txn *t, const struct stored *s)
 {
-    for (uint32_t i = 0; i < chunks_of(s->ev.payload_len); i++) {
+    for (uint32_t i = 0; i < row_chunks(s->ev.payload_len); i++) {
         struct key k = key_part(s->ev.seq, i);
         int rc = store_del(t, q->payload, k.b, k.len);
         if (rc < 0 && rc != ERR_NOTFOUND)

@@ -100,7 +100,7 @@ static int add_attempt(struct queue *q, struct store_txn *t, struct stored *s, c
     return rc < 0 ? rc : store_put(t, q->attempt, k.b, k.len, q->scratch.data, q->scratch.len, 0);
 }
 
-static int finish(struct queue *q, struct store_txn *t, struct stored *s, enum event_state state)
+int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum event_state state)
 {
     event_move(&s->ev, state);
     s->ev.ended_at_ms = clock_now_ms(q->opts.clock);
@@ -132,12 +132,12 @@ static int apply(struct queue *q, struct store_txn *t, struct stored *s, const s
 {
     int rc;
     if (s->ev.cancel_asked)
-        return finish(q, t, s, EVENT_CANCELLED);
+        return run_finish(q, t, s, EVENT_CANCELLED);
     switch (in->verdict) {
     case VERDICT_DONE:
-        return finish(q, t, s, EVENT_DONE);
+        return run_finish(q, t, s, EVENT_DONE);
     case VERDICT_CANCELLED:
-        return finish(q, t, s, EVENT_CANCELLED);
+        return run_finish(q, t, s, EVENT_CANCELLED);
     case VERDICT_REQUEUE:
         return requeue(q, t, s);
     case VERDICT_DEAD:

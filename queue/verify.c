@@ -14,6 +14,7 @@ struct check {
     void *arg;
     uint64_t findings;
     struct books found;
+    uint64_t history_rows;
     struct tally *tally;
 };
 
@@ -193,10 +194,26 @@ static void on_running_row(struct check *c, struct slice k, struct slice v)
     need_event(c, store_get_u64(k.p), "running");
 }
 
-static void on_part_row(struct check *c, struct slice k, struct slice v)
+static void on_payload_row(struct check *c, struct slice k, struct slice v)
 {
+    struct stored s;
+    uint64_t seq = store_get_u64(k.p);
+    uint32_t n = store_get_u32((const uint8_t *)k.p + 8);
     (void)v;
-    need_event(c, store_get_u64(k.p), k.len == KEY_PART ? "payload or attempt" : "?");
+    need_event(c, seq, "payload");
+    if (row_load(c->q, c->t, seq, &s) == 0 && (s.payload.p != NULL || n >= row_chunks(s.ev.payload_len)))
+        finding(c, "table payload: chunk %u of event %" PRIu64 " belongs to no payload", n, seq);
+}
+
+static void on_attempt_row(struct check *c, struct slice k, struct slice v)
+{
+    struct stored s;
+    uint64_t seq = store_get_u64(k.p);
+    uint32_t n = store_get_u32((const uint8_t *)k.p + 8);
+    (void)v;
+    need_event(c, seq, "attempt");
+    if (row_load(c->q, c->t, seq, &s) == 0 && (n == 0 || n > s.n_briefs))
+        finding(c, "table attempt: event %" PRIu64 " has no attempt %u", seq, n);
 }
 
 static void on_id_row(struct check *c, struct slice k, struct slice v)
@@ -217,6 +234,7 @@ static void on_history_row(struct check *c, struct slice k, struct slice v)
         return;
     }
     uint64_t seq = store_get_u64(v.p);
+    c->history_rows++;
     if (row_load(c->q, c->t, seq, &s) == 0 && s.ev.state != EVENT_DONE && s.ev.state != EVENT_CANCELLED)
         finding(c, "table history: event %" PRIu64 " is %s", seq, event_state_name(s.ev.state));
     need_event(c, seq, "history");
@@ -245,6 +263,9 @@ static void compare_books(struct check *c)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].book != rows[i].found)
             finding(c, "books: %s is %" PRIu64 ", counted %" PRIu64, rows[i].name, rows[i].book, rows[i].found);
+    if (c->history_rows != c->found.done + c->found.cancelled)
+        finding(c, "table history: %" PRIu64 " rows for %" PRIu64 " finished events", c->history_rows,
+                c->found.done + c->found.cancelled);
     if (k.accepted != k.queued + k.running + k.waiting + k.done + k.dead + k.cancelled + k.removed + k.replayed)
         finding(c, "books: they do not balance");
 }
@@ -264,6 +285,15 @@ static void on_stats_row(struct check *c, struct slice k, struct slice v)
                 found->dead);
 }
 
+/* Every function that has events has counters. */
+static void check_stats(struct check *c)
+{
+    static const struct queue_function_stats none;
+    for (const struct tally *y = c->tally; y != NULL; y = y->hh.next)
+        if (memcmp(&y->st, &none, sizeof none) != 0 && !has(c, c->q->stats, key_u64(y->fid)))
+            finding(c, "table stats: function %" PRIu64 " has events and no counters", y->fid);
+}
+
 int queue_verify(struct queue *q, struct store_txn *t, queue_report_cb *report, void *arg, uint64_t *ret_findings)
 {
     struct check c = {.q = q, .t = t, .report = report, .arg = arg};
@@ -272,11 +302,12 @@ int queue_verify(struct queue *q, struct store_txn *t, queue_report_cb *report, 
     walk(&c, q->waiting, "waiting", KEY_PAIR, on_waiting_row);
     walk(&c, q->due, "due", KEY_PAIR, on_due_row);
     walk(&c, q->running, "running", KEY_SEQ, on_running_row);
-    walk(&c, q->payload, "payload", KEY_PART, on_part_row);
-    walk(&c, q->attempt, "attempt", KEY_PART, on_part_row);
+    walk(&c, q->payload, "payload", KEY_PART, on_payload_row);
+    walk(&c, q->attempt, "attempt", KEY_PART, on_attempt_row);
     walk(&c, q->ids, "id", sizeof(struct id), on_id_row);
     walk(&c, q->history, "history", KEY_SEQ, on_history_row);
     walk(&c, q->stats, "stats", KEY_SEQ, on_stats_row);
+    check_stats(&c);
     compare_books(&c);
     struct tally *y, *next;
     HASH_ITER (hh, c.tally, y, next) {
