@@ -1,0 +1,182 @@
+/* Closed-loop load over HTTP/1.1 keep-alive: N connections, each waiting for its answer before the next request, one
+ * thread, epoll. The request is signed once (AWS Signature Version 4) and sent again and again. Prints one JSON line.
+ *
+ *   load ADDR PORT CONNECTIONS SECONDS PATH KEY SECRET REGION PAYLOAD_BYTES
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/hash.h"
+
+enum { CONNECTIONS_MAX = 4096, SAMPLES_MAX = 4000000, READ_MAX = 65536 };
+
+struct conn {
+    int fd;
+    size_t sent;
+    int64_t from_us;
+    char in[2048];
+    size_t in_len;
+};
+
+static struct buf request;
+static uint32_t *samples;
+static size_t n_samples, n_refused;
+
+static _Noreturn void die(const char *what)
+{
+    (void)fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void hmac_hex(const uint8_t key[SHA256_LEN], const char *text, char *hex)
+{
+    uint8_t mac[SHA256_LEN];
+    hmac_sha256(key, SHA256_LEN, text, strlen(text), mac);
+    hex_encode(mac, sizeof mac, hex);
+}
+
+static void build_request(char **argv, const char *payload, size_t payload_len)
+{
+    char stamp[20], date[9], host[80], body_hex[65], canon[2048], canon_hex[65], to_sign[512], signature[65],
+        secret[256];
+    uint8_t d[SHA256_LEN], k[SHA256_LEN];
+    time_t now = time(NULL);
+    struct tm tm;
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+    (void)strftime(date, sizeof date, "%Y%m%d", &tm);
+    (void)snprintf(host, sizeof host, "%s:%s", argv[1], argv[2]);
+    sha256_sum(payload, payload_len, d);
+    hex_encode(d, sizeof d, body_hex);
+    (void)snprintf(
+        canon, sizeof canon,
+        "POST\n%s\n\nhost:%s\nx-amz-date:%s\nx-amz-invocation-type:Event\n\nhost;x-amz-date;x-amz-invocation-type\n%s",
+        argv[5], host, stamp, body_hex);
+    sha256_sum(canon, strlen(canon), d);
+    hex_encode(d, sizeof d, canon_hex);
+    (void)snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s/%s/lambda/aws4_request\n%s", stamp, date, argv[8],
+                   canon_hex);
+    (void)snprintf(secret, sizeof secret, "AWS4%s", argv[7]);
+    hmac_sha256(secret, strlen(secret), date, strlen(date), k);
+    hmac_sha256(k, sizeof k, argv[8], strlen(argv[8]), d);
+    hmac_sha256(d, sizeof d, "lambda", 6, k);
+    hmac_sha256(k, sizeof k, "aws4_request", 12, d);
+    hmac_hex(d, to_sign, signature);
+    buf_init(&request, 1 << 22);
+    if (buf_printf(&request,
+                   "POST %s HTTP/1.1\r\nHost: %s\r\nX-Amz-Date: %s\r\nX-Amz-Invocation-Type: Event\r\nAuthorization: "
+                   "AWS4-HMAC-SHA256 "
+                   "Credential=%s/%s/%s/lambda/aws4_request, SignedHeaders=host;x-amz-date;x-amz-invocation-type, "
+                   "Signature=%s\r\nContent-Length: %zu\r\n\r\n",
+                   argv[5], host, stamp, argv[6], date, argv[8], signature, payload_len) < 0 ||
+        buf_append(&request, payload, payload_len) < 0)
+        die("request");
+}
+
+static void send_more(struct conn *c)
+{
+    if (c->sent == 0)
+        c->from_us = clock_mono_us();
+    while (c->sent < request.len) {
+        ssize_t n = send(c->fd, request.data + c->sent, request.len - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0)
+            die("send");
+        c->sent += (size_t)n;
+    }
+}
+
+/* Whole answers in c->in: each ends with its head, since a 202 has no body. */
+static void take_answers(struct conn *c)
+{
+    char *end;
+    c->in[c->in_len] = '\0';
+    while ((end = strstr(c->in, "\r\n\r\n")) != NULL) {
+        if (strncmp(c->in, "HTTP/1.1 202", 12) != 0) {
+            if (n_refused++ == 0)
+                (void)fprintf(stderr, "load: refused: %.300s\n", c->in);
+            exit(1);
+        }
+        if (n_samples < SAMPLES_MAX)
+            samples[n_samples++] = (uint32_t)(clock_mono_us() - c->from_us);
+        size_t used = (size_t)(end + 4 - c->in);
+        memmove(c->in, c->in + used, c->in_len - used + 1);
+        c->in_len -= used;
+        c->sent = 0;
+        send_more(c);
+    }
+}
+
+static void receive(struct conn *c)
+{
+    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof c->in - 1 - c->in_len, 0);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0)
+        die("the server closed a connection");
+    c->in_len += (size_t)n;
+    take_answers(c);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv)
+{
+    static struct conn conns[CONNECTIONS_MAX];
+    if (argc != 10)
+        return fprintf(stderr, "usage: load ADDR PORT CONNECTIONS SECONDS PATH KEY SECRET REGION PAYLOAD_BYTES\n"), 2;
+    int n = atoi(argv[3]);
+    size_t payload_len = (size_t)atoi(argv[9]);
+    char *payload = malloc(payload_len + 16);
+    samples = malloc(SAMPLES_MAX * sizeof *samples);
+    if (n < 1 || n > CONNECTIONS_MAX || payload == NULL || samples == NULL || payload_len < 16)
+        return 2;
+    memset(payload, 'x', payload_len);
+    memcpy(payload, "{\"data\":\"", 9);
+    memcpy(payload + payload_len - 2, "\"}", 2);
+    build_request(argv, payload, payload_len);
+    int ep = epoll_create1(EPOLL_CLOEXEC), on = 1;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
+    if (inet_pton(AF_INET, argv[1], &a.sin_addr) != 1)
+        return 2;
+    for (int i = 0; i < n; i++) {
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &conns[i]};
+        conns[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (conns[i].fd < 0 || connect(conns[i].fd, (struct sockaddr *)&a, sizeof a) < 0)
+            die("connect");
+        (void)setsockopt(conns[i].fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void)fcntl(conns[i].fd, F_SETFL, O_NONBLOCK);
+        (void)epoll_ctl(ep, EPOLL_CTL_ADD, conns[i].fd, &ev);
+    }
+    int64_t from = clock_mono_us(), until = from + atoi(argv[4]) * 1000000LL;
+    for (int i = 0; i < n; i++)
+        send_more(&conns[i]);
+    while (clock_mono_us() < until) {
+        struct epoll_event evs[256];
+        int k = epoll_wait(ep, evs, 256, 100);
+        for (int i = 0; i < k; i++)
+            receive(evs[i].data.ptr);
+    }
+    double seconds = (double)(clock_mono_us() - from) / 1e6;
+    qsort(samples, n_samples, sizeof *samples, by_value);
+    (void)printf("{\"connections\": %d, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, \"n\": %zu}\n", n,
+                 (double)n_samples / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
+                 n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n_samples);
+    return 0;
+}
