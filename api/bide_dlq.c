@@ -198,6 +198,7 @@ static void on_replayed(int err, const struct dlq_replay_result *r, void *arg)
         x->done += r->replayed;
         x->skipped += r->skipped;
         x->cursor = r->cursor;
+        x->filter.until = r->until;
         x->new_id = r->new_id;
     }
     call_post(x->c, bulk_after);
