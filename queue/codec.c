@@ -23,13 +23,14 @@ static struct id get_id(struct unpack *u)
 
 static void put_brief(struct pack *p, const struct brief *b)
 {
-    pack_array(p, 7);
+    pack_array(p, 8);
     pack_int(p, b->started_at_ms);
     pack_int(p, b->ended_at_ms);
     pack_uint(p, b->outcome);
     pack_int(p, b->exit_code);
     pack_int(p, b->signal);
     pack_uint(p, b->peak_kb);
+    pack_bool(p, b->details);
     pack_str(p, b->version);
 }
 
@@ -42,6 +43,7 @@ static void get_brief(struct unpack *u, struct brief *b)
     b->exit_code = (int)unpack_int(u);
     b->signal = (int)unpack_int(u);
     b->peak_kb = unpack_uint(u);
+    b->details = unpack_bool(u);
     unpack_str(u, b->version, sizeof b->version);
     unpack_leave(u);
     if (b->outcome >= OUTCOMES)
@@ -216,21 +218,22 @@ int decode_chunk(const void *data, size_t len, struct slice *ret)
 }
 
 int codec_books(struct buf *b, const struct books *k, uint64_t next_seq, uint64_t next_finish, uint64_t history_bytes,
-                int64_t max_wait_ms)
+                int64_t max_wait_ms, int64_t last_ms)
 {
     struct pack p;
     const uint64_t v[] = {k->accepted,  k->queued,  k->running,  k->waiting, k->done,     k->dead,
                           k->cancelled, k->removed, k->replayed, next_seq,   next_finish, history_bytes};
     record_begin(b, &p, STATS_RECORD_VERSION);
-    pack_array(&p, sizeof v / sizeof v[0] + 1);
+    pack_array(&p, sizeof v / sizeof v[0] + 2);
     for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
         pack_uint(&p, v[i]);
     pack_int(&p, max_wait_ms);
+    pack_int(&p, last_ms);
     return record_end(b, &p);
 }
 
 int decode_books(const void *data, size_t len, struct books *k, uint64_t *next_seq, uint64_t *next_finish,
-                 uint64_t *history_bytes, int64_t *max_wait_ms)
+                 uint64_t *history_bytes, int64_t *max_wait_ms, int64_t *last_ms)
 {
     struct unpack u;
     uint8_t version;
@@ -242,6 +245,7 @@ int decode_books(const void *data, size_t len, struct books *k, uint64_t *next_s
     for (size_t i = 0; i < sizeof into / sizeof into[0]; i++)
         *into[i] = unpack_uint(&u);
     *max_wait_ms = unpack_int(&u);
+    *last_ms = unpack_int(&u);
     rc = unpack_finish(&u);
     unpack_done(&u);
     return rc;

@@ -28,6 +28,7 @@ struct brief {
     int exit_code;
     int signal;
     uint64_t peak_kb;
+    bool details; /* it has a row in attempt */
     char version[32];
 };
 
@@ -54,7 +55,7 @@ int codec_event(struct buf *b, const struct stored *s) BIDE_MUST_USE;
 int codec_running(struct buf *b, const struct running *r) BIDE_MUST_USE;
 int codec_attempt(struct buf *b, const struct attempt *a) BIDE_MUST_USE;
 int codec_books(struct buf *b, const struct books *k, uint64_t next_seq, uint64_t next_finish, uint64_t history_bytes,
-                int64_t max_wait_ms) BIDE_MUST_USE;
+                int64_t max_wait_ms, int64_t last_ms) BIDE_MUST_USE;
 int codec_chunk(struct buf *b, const void *p, size_t len) BIDE_MUST_USE;
 int codec_stats(struct buf *b, const struct queue_function_stats *st) BIDE_MUST_USE;
 
@@ -63,7 +64,7 @@ int decode_event(const void *data, size_t len, uint64_t seq, struct stored *ret)
 int decode_running(const void *data, size_t len, struct running *ret) BIDE_MUST_USE;
 int decode_details(const void *data, size_t len, struct details *ret) BIDE_MUST_USE;
 int decode_books(const void *data, size_t len, struct books *k, uint64_t *next_seq, uint64_t *next_finish,
-                 uint64_t *history_bytes, int64_t *max_wait_ms) BIDE_MUST_USE;
+                 uint64_t *history_bytes, int64_t *max_wait_ms, int64_t *last_ms) BIDE_MUST_USE;
 int decode_chunk(const void *data, size_t len, struct slice *ret) BIDE_MUST_USE;
 int decode_stats(const void *data, size_t len, struct queue_function_stats *ret) BIDE_MUST_USE;
 

@@ -104,34 +104,43 @@ static int adopt_rows(struct queue *q, struct store_txn *t, struct stored *s)
         rc = store_get(t, q->attempt, k.b, k.len, &v);
         if (rc < 0)
             break;
-        s->briefs[s->n_briefs++].outcome = OUTCOME_FUNCTION_ERROR; /* only failures have details */
+        s->briefs[s->n_briefs++] = (struct brief){.outcome = OUTCOME_FUNCTION_ERROR, .exit_code = -1, .details = true};
         s->ev.attempts++;
         rc = ERR_NOTFOUND;
     }
     return rc == ERR_NOTFOUND ? 0 : rc;
 }
 
+int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret, char *raw)
+{
+    struct key k = key_u64(seq);
+    struct slice v;
+    memset(ret, 0, sizeof *ret);
+    ret->ev.seq = seq;
+    ret->ev.fid = fid;
+    (void)find_id(q, t, seq, &ret->ev.id); /* none: zero */
+    int rc = store_get(t, q->event, k.b, k.len, &v);
+    if (rc < 0 && rc != ERR_NOTFOUND)
+        return rc;
+    size_t n = rc < 0 ? 0 : v.len < PAYLOAD_INLINE_MAX ? v.len : PAYLOAD_INLINE_MAX;
+    if (n > 0)
+        memcpy(raw, v.p, n);
+    ret->payload = (struct slice){.p = raw, .len = n};
+    ret->ev.payload_len = (uint32_t)n;
+    return adopt_rows(q, t, ret);
+}
+
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from)
 {
     struct stored s;
-    struct slice raw;
+    char raw[PAYLOAD_INLINE_MAX];
     struct key k = key_u64(seq);
-    memset(&s, 0, sizeof s);
-    s.ev = (struct event){.seq = seq, .fid = fid, .state = from == EVENT_RUNNING ? EVENT_RUNNING : from};
-    if (!find_id(q, t, seq, &s.ev.id)) {
+    int rc = dead_salvage(q, t, seq, fid, &s, raw);
+    if (rc == 0 && id_is_zero(&s.ev.id)) {
         s.ev.id = id_random();
-        int put = store_put(t, q->ids, s.ev.id.b, sizeof s.ev.id.b, k.b, k.len, STORE_PUT_NEW);
-        if (put < 0)
-            return put;
+        rc = store_put(t, q->ids, s.ev.id.b, sizeof s.ev.id.b, k.b, k.len, STORE_PUT_NEW);
     }
-    char bytes[PAYLOAD_INLINE_MAX];
-    int rc = store_get(t, q->event, k.b, k.len, &raw);
-    size_t n = rc < 0 ? 0 : raw.len < sizeof bytes ? raw.len : sizeof bytes;
-    if (n > 0)
-        memcpy(bytes, raw.p, n);
-    s.payload = (struct slice){.p = bytes, .len = n};
-    s.ev.payload_len = (uint32_t)n;
-    rc = adopt_rows(q, t, &s);
+    s.ev.state = from;
     return rc < 0 ? rc : dead_enter(q, t, &s, CONDITION_CORRUPT);
 }
 

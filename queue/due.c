@@ -242,15 +242,13 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
     rc = row_load(q, t, seq, &s);
     if (rc == ERR_NOTFOUND)
         return 0;
-    if (rc < 0) {
-        /* Unreadable: only its bare record can go; `bide verify` names what else is left. */
-        struct key k = key_u64(seq);
-        rc = store_del(t, q->event, k.b, k.len);
-        s.ev.fid = 0; /* neither state counts by function */
+    if (rc == ERR_CORRUPT || rc == ERR_VERSION) {
+        char raw[PAYLOAD_INLINE_MAX];
+        rc = dead_salvage(q, t, seq, 0, &s, raw); /* function 0: neither state counts by function */
         s.ev.state = q->now.books.done > 0 ? EVENT_DONE : EVENT_CANCELLED;
-    } else {
-        rc = row_erase(q, t, &s);
     }
+    if (rc == 0)
+        rc = row_erase(q, t, &s);
     if (rc == 0)
         rc = books_leave(q, s.ev.fid, s.ev.state);
     return rc < 0 ? rc : books_enter(q, s.ev.fid, EVENT_REMOVED);

@@ -31,6 +31,7 @@ struct counts {
 struct ledger {
     struct books books;
     uint64_t next_seq, next_finish, history_bytes;
+    int64_t last_ms;     /* the clock at the last commit: an earlier one at the next start was set back */
     int64_t max_wait_ms; /* longest wait ever given: bounds how far ahead a due time can be */
 };
 
@@ -40,6 +41,7 @@ struct queue {
     struct store_table *event, *payload, *ready, *due, *waiting, *running, *attempt, *ids, *history, *stats, *meta;
     struct ledger now, saved; /* the writing thread's */
     bool dirty, due_dirty;
+    bool recapping; /* last_ms stays until every wait is put right, so that a crash halfway is made good */
     struct counts *counts;
     TAILQ_HEAD(, counts) dirty_counts;
     struct buf scratch;          /* the writing thread's encoder */
@@ -76,7 +78,7 @@ int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev) B
 /* Every trace of a finished event: record, id, payload, attempts. */
 int row_erase(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
 /* Into the order in which finished events are evicted. */
-int row_finish(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+int row_finish(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
 /* cb per attempt, oldest first, with its details. */
 int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb,
                  void *arg) BIDE_MUST_USE;
@@ -91,6 +93,10 @@ int dead_enter(struct queue *q, struct store_txn *t, struct stored *s, enum cond
 /* The record of seq (in state from, of function fid) cannot be read: put a dead letter with its raw bytes in its place.
  */
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from) BIDE_MUST_USE;
+/* What can be told of an event whose record is lost, from what else names it: id (zero: none), payload chunks,
+ * attempts. The payload is the raw record when it had no chunks. raw has room for PAYLOAD_INLINE_MAX bytes. */
+int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret,
+                 char *raw) BIDE_MUST_USE;
 void dead_report_corrupt(struct queue *q, uint64_t seq, uint64_t fid); /* any thread: does it by an op */
 
 /* A heap op that calls a queue_event_cb. */

@@ -134,8 +134,11 @@ static int before_commit(struct store_txn *t, void *arg)
     struct queue *q = arg;
     if (!q->dirty && !q->due_dirty)
         return 0;
-    const struct ledger *l = &q->now;
-    int rc = codec_books(&q->scratch, &l->books, l->next_seq, l->next_finish, l->history_bytes, l->max_wait_ms);
+    struct ledger *l = &q->now;
+    if (!q->recapping)
+        l->last_ms = clock_now_ms(q->opts.clock);
+    int rc =
+        codec_books(&q->scratch, &l->books, l->next_seq, l->next_finish, l->history_bytes, l->max_wait_ms, l->last_ms);
     if (rc == 0)
         rc = store_put(t, q->meta, books_key, sizeof books_key - 1, q->scratch.data, q->scratch.len, 0);
     if (rc == 0)
@@ -234,7 +237,8 @@ static int load(struct queue *q, struct err *e)
     else if (rc == 0 || rc == ERR_NOTFOUND)
         rc = store_get(t, q->meta, books_key, sizeof books_key - 1, &v);
     if (rc == 0) {
-        rc = decode_books(v.p, v.len, &l->books, &l->next_seq, &l->next_finish, &l->history_bytes, &l->max_wait_ms);
+        rc = decode_books(v.p, v.len, &l->books, &l->next_seq, &l->next_finish, &l->history_bytes, &l->max_wait_ms,
+                          &l->last_ms);
         if (rc == ERR_VERSION)
             (void)err_set(e, rc, "queue: the books were written by a newer bided");
         else if (rc < 0)

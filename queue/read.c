@@ -147,11 +147,11 @@ int queue_books_in(struct queue *q, struct store_txn *t, struct books *ret)
 {
     struct slice v;
     uint64_t next_seq, next_finish, bytes;
-    int64_t wait;
+    int64_t wait, last;
     *ret = (struct books){0};
     int rc = store_get(t, q->meta, "books", 5, &v);
     if (rc == 0)
-        rc = decode_books(v.p, v.len, ret, &next_seq, &next_finish, &bytes, &wait);
+        rc = decode_books(v.p, v.len, ret, &next_seq, &next_finish, &bytes, &wait, &last);
     return rc == ERR_NOTFOUND ? 0 : rc;
 }
 

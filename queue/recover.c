@@ -1,4 +1,6 @@
 /* After a stop: what was running when the process ended was broken off by us, not by the function. */
+#include <stdlib.h>
+
 #include "priv.h"
 
 struct recovery {
@@ -102,10 +104,106 @@ static int recover_run(struct store_txn *t, void *arg)
     return rc;
 }
 
+/* --- a clock that was set back -------------------------------------------------------------------------------------
+ */
+
+enum { RECAP_CHUNK = 1000 };
+
+struct recap {
+    struct queue *q;
+    int64_t now_ms;
+    struct key below; /* len 0: from the end */
+    bool over;
+};
+
+struct late {
+    uint64_t seq, fid;
+    int64_t due_ms;
+};
+
+/* The next RECAP_CHUNK entries of due, from the latest down to now. */
+static int find_late(struct recap *x, struct store_txn *t, struct late *late, uint32_t *ret_n)
+{
+    struct store_cursor *c;
+    struct slice k, v;
+    *ret_n = 0;
+    int rc = store_cursor_open(t, x->q->due, &c);
+    if (rc < 0)
+        return rc;
+    if (x->below.len != 0)
+        rc = store_cursor_seek(c, x->below.b, x->below.len, &k, &v);
+    rc = x->below.len != 0 && rc == 0 ? store_cursor_prev(c, &k, &v) : store_cursor_last(c, &k, &v);
+    for (; rc == 0 && *ret_n < RECAP_CHUNK; rc = store_cursor_prev(c, &k, &v)) {
+        if (k.len != KEY_PAIR || v.len != KEY_SEQ) {
+            rc = ERR_CORRUPT;
+            break;
+        }
+        struct late l = {.due_ms = (int64_t)store_get_u64(k.p),
+                         .seq = store_get_u64((const uint8_t *)k.p + 8),
+                         .fid = store_get_u64(v.p)};
+        if (l.due_ms <= x->now_ms) {
+            rc = ERR_NOTFOUND;
+            break;
+        }
+        late[(*ret_n)++] = l;
+    }
+    store_cursor_close(c);
+    x->over = rc == ERR_NOTFOUND;
+    return x->over ? 0 : rc;
+}
+
+static int recap_one(struct recap *x, struct store_txn *t, const struct late *l)
+{
+    struct queue *q = x->q;
+    struct stored s;
+    int rc = row_load(q, t, l->seq, &s);
+    if (rc < 0)
+        return rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_NOTFOUND ? 0 : rc; /* seen to when it is due */
+    if (l->due_ms - x->now_ms <= s.ev.wait_ms)
+        return 0;
+    rc = row_wait_del(q, t, &s.ev);
+    s.ev.due_at_ms = x->now_ms + s.ev.wait_ms;
+    if (rc == 0)
+        rc = row_save(q, t, &s, 0);
+    return rc < 0 ? rc : row_wait_put(q, t, &s.ev);
+}
+
+static int recap_run(struct store_txn *t, void *arg)
+{
+    struct recap *x = arg;
+    uint32_t n;
+    struct late *late = calloc(RECAP_CHUNK, sizeof *late);
+    if (late == NULL)
+        return ERR_NOMEM;
+    int rc = find_late(x, t, late, &n);
+    for (uint32_t i = 0; i < n && rc == 0; i++)
+        rc = recap_one(x, t, &late[i]);
+    if (n > 0)
+        x->below = key_pair((uint64_t)late[n - 1].due_ms, late[n - 1].seq);
+    free(late);
+    return rc;
+}
+
+/* No wait is longer than it was meant to be. Costs nothing unless the clock stands before the last commit. */
+static int recap(struct queue *q, struct err *e)
+{
+    struct recap x = {.q = q, .now_ms = clock_now_ms(q->opts.clock)};
+    int rc = 0;
+    if (x.now_ms >= q->saved.last_ms)
+        return 0;
+    q->recapping = true;
+    while (rc == 0 && !x.over)
+        rc = store_write_now(q->store, recap_run, &x, e);
+    q->recapping = false;
+    return rc;
+}
+
 int queue_recover(struct queue *q, uint64_t *ret_recovered, struct err *e)
 {
     struct recovery x = {.q = q};
-    int rc = store_write_now(q->store, recover_run, &x, e);
+    int rc = recap(q, e); /* first: any commit of ours moves the time of the last one */
+    if (rc == 0)
+        rc = store_write_now(q->store, recover_run, &x, e);
     if (rc == 0)
         *ret_recovered = x.n;
     return rc;

@@ -151,24 +151,43 @@ int row_erase(struct queue *q, struct store_txn *t, const struct stored *s)
     int rc = row_del_payload(q, t, s);
     for (uint32_t i = 0; i < s->n_briefs && rc == 0; i++) {
         struct key a = key_part(s->ev.seq, i + 1);
-        rc = store_del(t, q->attempt, a.b, a.len);
+        if (s->briefs[i].details)
+            rc = store_del(t, q->attempt, a.b, a.len);
         if (rc == ERR_NOTFOUND)
-            rc = 0; /* a success has no details */
+            rc = 0; /* `bide verify` names it; it must not keep the rest from going */
     }
     struct id id = s->ev.id; /* s may point into the map */
     if (rc == 0)
         rc = store_del(t, q->event, k.b, k.len);
-    if (rc == 0)
+    if (rc == 0 && !id_is_zero(&id))
         rc = store_del(t, q->ids, id.b, sizeof id.b);
     return rc;
 }
 
-int row_finish(struct queue *q, struct store_txn *t, const struct event *ev)
+/* What a finished event occupies, near enough for a ceiling: its record, the payload if it is kept, the details. */
+static int size_of(struct queue *q, struct store_txn *t, const struct stored *s, uint64_t *ret)
+{
+    *ret = 256 + strlen(s->ev.trace) + (uint64_t)s->n_briefs * 32 + s->ev.payload_len;
+    for (uint32_t i = 0; i < s->n_briefs; i++) {
+        struct key k = key_part(s->ev.seq, i + 1);
+        struct slice v = {0};
+        int rc = s->briefs[i].details ? store_get(t, q->attempt, k.b, k.len, &v) : 0;
+        if (rc < 0 && rc != ERR_NOTFOUND)
+            return rc;
+        *ret += rc == 0 ? v.len : 0;
+    }
+    return 0;
+}
+
+int row_finish(struct queue *q, struct store_txn *t, const struct stored *s)
 {
     struct key k = key_u64(q->now.next_finish++);
     uint8_t v[16];
-    uint64_t size = 256 + (q->opts.history_payload ? ev->payload_len : 0);
-    store_put_u64(v, ev->seq);
+    uint64_t size;
+    int rc = size_of(q, t, s, &size);
+    if (rc < 0)
+        return rc;
+    store_put_u64(v, s->ev.seq);
     store_put_u64(v + 8, size);
     q->now.history_bytes += size;
     q->dirty = true;
@@ -203,7 +222,7 @@ int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, q
         struct slice v;
         struct details d;
         memcpy(a.version, b->version, sizeof a.version);
-        int rc = store_get(t, q->attempt, k.b, k.len, &v);
+        int rc = b->details ? store_get(t, q->attempt, k.b, k.len, &v) : ERR_NOTFOUND;
         if (rc == 0)
             rc = decode_details(v.p, v.len, &d);
         if (rc == 0) {

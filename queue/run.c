@@ -93,7 +93,8 @@ static int add_attempt(struct queue *q, struct store_txn *t, struct stored *s, c
                         .signal = a->signal,
                         .peak_kb = a->peak_kb};
     memcpy(b->version, a->version, sizeof b->version);
-    if (a->error_type == NULL && a->error_message == NULL && a->error == NULL && a->log_tail == NULL)
+    b->details = a->error_type != NULL || a->error_message != NULL || a->error != NULL || a->log_tail != NULL;
+    if (!b->details)
         return 0;
     struct key k = key_part(s->ev.seq, s->n_briefs);
     int rc = codec_attempt(&q->scratch, a);
@@ -113,7 +114,7 @@ int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum even
     if (rc == 0)
         rc = row_save(q, t, s, 0);
     if (rc == 0)
-        rc = row_finish(q, t, &s->ev);
+        rc = row_finish(q, t, s);
     return rc < 0 ? rc : books_enter(q, s->ev.fid, state);
 }
 
