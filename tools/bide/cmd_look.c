@@ -97,6 +97,15 @@ int cmd_env(struct call *c)
 
 /* --- status ------------------------------------------------------------------------------------------------------- */
 
+static void human_size(double bytes, char *out, size_t cap)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t u = 0;
+    for (; bytes >= 1024 && u + 1 < sizeof units / sizeof units[0]; u++)
+        bytes /= 1024;
+    (void)snprintf(out, cap, "%.*f %s", u > 0 && bytes < 100 ? 1 : 0, bytes, units[u]);
+}
+
 static void print_status(const json_t *st)
 {
     const json_t *ev = json_object_get(st, "events");
@@ -112,8 +121,8 @@ static void print_status(const json_t *st)
     const json_t *store = json_object_get(st, "store");
     if (json_is_object(store)) {
         char used[24], free_bytes[24];
-        num_format_size((uint64_t)show_int(store, "map_used_bytes"), used, sizeof used);
-        num_format_size((uint64_t)show_int(store, "disk_free_bytes"), free_bytes, sizeof free_bytes);
+        human_size((double)show_int(store, "map_used_bytes"), used, sizeof used);
+        human_size((double)show_int(store, "disk_free_bytes"), free_bytes, sizeof free_bytes);
         (void)printf("store   used %s    disk free %s%s\n", used, free_bytes,
                      json_is_true(json_object_get(store, "full")) ? "    FULL: new events are refused" : "");
     }
