@@ -114,7 +114,10 @@ static int open_dlq(struct dlq **ret, struct queue *q, const struct dlq_opts *o,
     if (rc == 0 && !read_only) {
         struct store_hooks h = {.before_commit = before_commit, .committed = committed, .aborted = aborted, .arg = d};
         rc = store_add_hooks(d->store, &h);
-        queue_set_dead_writer(q, write_letter, d);
+        if (rc < 0)
+            (void)err_set(e, rc, "dead letters: no room for another part of the store");
+        else
+            queue_set_dead_writer(q, write_letter, d);
     }
     if (rc < 0) {
         dlq_close(d);
@@ -176,6 +179,11 @@ int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct lette
     return rc < 0 ? rc : letter_decode(place, v, ret);
 }
 
+uint64_t place_of(struct slice key)
+{
+    return key.len == 8 ? store_get_u64(key.p) : UINT64_MAX;
+}
+
 bool letter_matches(const struct dlq_filter *f, const struct event *ev)
 {
     return (f->function == NULL || f->function[0] == '\0' || strcmp(f->function, ev->name) == 0) &&
@@ -210,8 +218,11 @@ int dlq_list(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_
     }
     store_put_u64(from, cursor);
     for (rc = store_cursor_seek(c, from, sizeof from, &k, &v); rc == 0; rc = store_cursor_next(c, &k, &v)) {
+        uint64_t place = place_of(k);
+        if (f->until != 0 && place >= f->until)
+            break;
         if (shown == max_n || looked == LOOK_MAX) {
-            *ret_cursor = store_get_u64(k.p);
+            *ret_cursor = place;
             break;
         }
         looked++;

@@ -53,7 +53,7 @@ typedef int dlq_resolve_cb(const char *name, const char *qualifier, uint64_t *re
 
 struct dlq_replay_result {
     uint64_t replayed;
-    uint64_t skipped; /* replayed before (and not asked for again), or their function is gone */
+    uint64_t skipped; /* their function is gone, or their payload cannot be read */
     uint64_t cursor;  /* 0: finished; else call again with it */
     uint64_t until; /* to be put into the filter of the next call, so that what dies meanwhile is not replayed again */
     struct id new_id; /* of a replay by id */
@@ -67,11 +67,12 @@ int dlq_replay_one(struct dlq *d, const struct id *id, bool again, dlq_resolve_c
 
 /* A bounded chunk (up to max_n letters in one transaction) of a bulk replay: call again with r->cursor until it is 0.
  * Letters that died after the redrive began are left alone: give r->until back in the filter. Each letter is replayed
- * at most once however often a crash makes the caller repeat. */
+ * at most once however often a crash makes the caller repeat (with replayed_too: once for each time it is asked for).
+ * max_n counts as 1000 above that; a chunk also ends after 8 MiB of payload. */
 int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n,
                      dlq_resolve_cb *resolve, void *resolve_arg, dlq_replay_cb *cb, void *arg) BIDE_MUST_USE;
 
-/* Remove by id, or a chunk by filter; they become `removed`. */
+/* Remove by id, or a chunk by filter (of up to max_n, at most 1000); they become `removed`. */
 typedef void dlq_rm_cb(int err, uint64_t removed, uint64_t cursor, void *arg);
 int dlq_remove_one(struct dlq *d, const struct id *id, dlq_rm_cb *cb, void *arg) BIDE_MUST_USE;
 int dlq_remove_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n, dlq_rm_cb *cb,

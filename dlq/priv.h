@@ -6,7 +6,14 @@
 #include "base/record.h"
 #include "dlq.h"
 
-enum { LETTER_RECORD_VERSION = 1, LETTER_RECORD_MAX = 4096, TOTALS_RECORD_VERSION = 1, LOOK_MAX = 2000 };
+enum {
+    LETTER_RECORD_VERSION = 1,
+    LETTER_RECORD_MAX = 4096,
+    TOTALS_RECORD_VERSION = 1,
+    LOOK_MAX = 2000,           /* letters one call looks at */
+    CHUNK_MAX = 1000,          /* letters one transaction moves */
+    CHUNK_BYTES_MAX = 8 << 20, /* payload one transaction replays, but one letter always */
+};
 
 /* Tables: dead: place in the order of deaths -> letter; deadseq: seq of the event -> that place. The event's record,
  * payload and attempts stay where the queue keeps them. */
@@ -41,6 +48,7 @@ int totals_decode(struct slice val, struct totals *ret) BIDE_MUST_USE;
 /* dlq.c */
 int dlq_totals_in(struct dlq *d, struct store_txn *t, struct totals *ret) BIDE_MUST_USE;
 int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct letter *ret) BIDE_MUST_USE;
+uint64_t place_of(struct slice key);
 /* The event behind a letter passes the filter. */
 bool letter_matches(const struct dlq_filter *f, const struct event *ev);
 

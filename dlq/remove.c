@@ -26,21 +26,31 @@ static void rm_done(int err, void *arg)
     free(x);
 }
 
+/* Totals that damage has made wrong stop at nothing; verify tells of them. */
+static void take_off(uint64_t *total, uint64_t n)
+{
+    *total -= n < *total ? n : *total;
+}
+
+/* Never ERR_NOTFOUND, which a caller could take for the end of a walk with half a letter removed. */
 static int remove_letter(struct dlq *d, struct store_txn *t, const struct letter *l, const struct event *ev)
 {
     uint8_t place[8], seq[8];
     store_put_u64(place, l->place);
     store_put_u64(seq, l->seq);
     int rc = store_del(t, d->dead, place, sizeof place);
-    if (rc == 0)
+    if (rc == 0) {
         rc = store_del(t, d->deadseq, seq, sizeof seq);
+        if (rc == ERR_NOTFOUND)
+            rc = 0; /* damage that removing the letter repairs */
+    }
     if (rc == 0)
         rc = queue_dead_removed_in(d->queue, t, l->seq);
     if (rc < 0)
-        return rc;
-    d->now.letters--;
-    d->now.replayed -= ev->state == EVENT_REPLAYED;
-    d->now.bytes -= l->bytes < d->now.bytes ? l->bytes : d->now.bytes;
+        return rc == ERR_NOTFOUND ? ERR_CORRUPT : rc;
+    take_off(&d->now.letters, 1);
+    take_off(&d->now.replayed, ev->state == EVENT_REPLAYED);
+    take_off(&d->now.bytes, l->bytes);
     d->dirty = true;
     return 0;
 }
@@ -84,7 +94,9 @@ static int chunk_run(struct store_txn *t, void *arg)
         store_cursor_close(c);
         if (rc < 0)
             break;
-        from = store_get_u64(k.p);
+        from = place_of(k);
+        if (x->f.until != 0 && from >= x->f.until)
+            break;
         if (x->n == x->max_n || looked++ == LOOK_MAX) {
             x->next = from;
             break;
@@ -95,8 +107,9 @@ static int chunk_run(struct store_txn *t, void *arg)
         if (goes(x, &ev)) {
             rc = remove_letter(d, t, &l, &ev);
             x->n += rc == 0;
-        } else if (x->by_age) {
-            break; /* oldest first: the rest is younger */
+        } else if (x->by_age && ev.ended_at_ms <= x->now_ms) {
+            break; /* oldest first: the rest is younger. One that died in the future, when the clock was wrong, is not
+                    * asked: it would keep all behind it */
         }
     }
     return rc == ERR_NOTFOUND ? 0 : rc;
@@ -109,6 +122,7 @@ static int submit(struct dlq *d, const struct rm_op *in)
         return ERR_NOMEM;
     *x = *in;
     x->op.arg = x;
+    x->max_n = in->max_n < 1 ? 1 : in->max_n > CHUNK_MAX ? CHUNK_MAX : in->max_n;
     if (in->f.function != NULL)
         x->f.function = x->name;
     int rc = store_submit(d->store, &x->op);

@@ -28,6 +28,8 @@ struct replay_op {
 static void replay_done(int err, void *arg)
 {
     struct replay_op *x = arg;
+    if (err < 0)
+        x->r = (struct dlq_replay_result){0}; /* what an undone try had counted */
     for (uint32_t i = 0; err == 0 && i < x->n_made; i++)
         queue_announce(x->d->queue, &x->made[i]);
     x->cb(err, &x->r, x->arg);
@@ -35,38 +37,39 @@ static void replay_done(int err, void *arg)
     free(x);
 }
 
-/* One letter. ERR_NOTFOUND: no such function now; ERR_CONFLICT: replayed before. */
-static int replay(struct replay_op *x, struct store_txn *t, const struct event *ev)
+/* The part of a replay that writes nothing, so that a letter it fails for can be skipped: may it go, where to, what is
+ * in it. ERR_NOTFOUND: no such function now; ERR_CONFLICT: replayed before; ERR_CORRUPT: it has lost its payload. */
+static int look_up(struct replay_op *x, struct store_txn *t, const struct event *ev, uint64_t *ret_fid,
+                   struct buf *payload)
 {
-    struct dlq *d = x->d;
-    uint64_t fid = 0;
     if (ev->state != EVENT_DEAD && !(ev->state == EVENT_REPLAYED && x->again))
         return ERR_CONFLICT;
-    int rc = x->resolve(ev->name, ev->qualifier, &fid, x->resolve_arg);
+    int rc = x->resolve(ev->name, ev->qualifier, ret_fid, x->resolve_arg);
     if (rc < 0)
         return rc;
-    struct buf payload;
-    buf_init(&payload, PAYLOAD_MAX);
-    rc = queue_payload_in(d->queue, t, ev->seq, &payload);
-    if (rc == ERR_NOTFOUND)
-        rc = 0; /* an empty payload */
+    rc = queue_payload_in(x->d->queue, t, ev->seq, payload);
+    return rc == ERR_NOTFOUND ? ERR_CORRUPT : rc;
+}
+
+/* The part that writes: the op fails when it fails. */
+static int put_back(struct replay_op *x, struct store_txn *t, const struct event *ev, uint64_t fid,
+                    const struct buf *payload)
+{
+    struct dlq *d = x->d;
     struct queue_new in = {.id = id_new(d->opts.ids, clock_now_ms(d->opts.clock)),
                            .fid = fid,
                            .name = ev->name,
                            .qualifier = ev->qualifier,
                            .trace = ev->trace,
-                           .payload = payload.data,
-                           .payload_len = payload.len,
+                           .payload = payload->data,
+                           .payload_len = payload->len,
                            .replay_of = ev->id};
-    if (rc == 0)
-        rc = queue_accept_in(d->queue, t, &in, &x->made[x->n_made]);
+    int rc = queue_accept_in(d->queue, t, &in, &x->made[x->n_made]);
     if (rc == 0)
         rc = queue_dead_replayed_in(d->queue, t, ev->seq, &in.id);
-    buf_done(&payload);
     if (rc < 0)
         return rc;
-    if (ev->state == EVENT_DEAD)
-        d->now.replayed++;
+    d->now.replayed += ev->state == EVENT_DEAD;
     d->dirty = true;
     x->n_made++;
     x->r.replayed++;
@@ -79,60 +82,94 @@ static int one_run(struct store_txn *t, void *arg)
     struct replay_op *x = arg;
     struct event ev;
     struct letter l;
+    struct buf payload;
+    uint64_t fid = 0;
     x->n_made = 0;
     x->r = (struct dlq_replay_result){0};
     int rc = queue_find_in(x->d->queue, t, &x->id, &ev);
     if (rc == 0)
         rc = letter_of_seq(x->d, t, ev.seq, &l); /* an event that did not die is no letter */
-    return rc < 0 ? rc : replay(x, t, &ev);
+    if (rc < 0)
+        return rc;
+    buf_init(&payload, PAYLOAD_MAX);
+    rc = look_up(x, t, &ev, &fid, &payload);
+    if (rc == 0)
+        rc = put_back(x, t, &ev, fid, &payload);
+    buf_done(&payload);
+    return rc;
+}
+
+/* Why a letter stays behind while the others go on; anything else is the store's trouble and stops all. */
+static bool is_letters_own(int rc)
+{
+    return rc == ERR_NOTFOUND || rc == ERR_CONFLICT || rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_TOOBIG;
+}
+
+static int replay_from(struct replay_op *x, struct store_txn *t, struct store_cursor *c)
+{
+    struct slice k, v;
+    struct letter l;
+    struct event ev;
+    struct buf payload;
+    uint8_t from[8];
+    uint32_t looked = 0;
+    size_t bytes = 0;
+    store_put_u64(from, x->cursor);
+    buf_init(&payload, PAYLOAD_MAX);
+    int rc = store_cursor_seek(c, from, sizeof from, &k, &v);
+    for (; rc == 0; rc = store_cursor_next(c, &k, &v)) {
+        uint64_t fid = 0, place = place_of(k);
+        if (place >= x->r.until)
+            break;
+        if (x->n_made == x->max_n || bytes >= CHUNK_BYTES_MAX || looked++ == LOOK_MAX) {
+            x->r.cursor = place;
+            break;
+        }
+        if (letter_decode(k, v, &l) < 0 || queue_event_in(x->d->queue, t, l.seq, &ev) < 0 ||
+            !letter_matches(&x->f, &ev))
+            continue; /* what cannot be read is told by verify */
+        buf_clear(&payload);
+        int own = look_up(x, t, &ev, &fid, &payload);
+        if (is_letters_own(own)) {
+            x->r.skipped++;
+            continue;
+        }
+        bytes += payload.len;
+        rc = own < 0 ? own : put_back(x, t, &ev, fid, &payload);
+        if (rc < 0) {
+            buf_done(&payload);
+            return rc;
+        }
+    }
+    buf_done(&payload);
+    return rc == ERR_NOTFOUND ? 0 : rc;
 }
 
 static int chunk_run(struct store_txn *t, void *arg)
 {
     struct replay_op *x = arg;
-    struct dlq *d = x->d;
     struct store_cursor *c;
-    struct slice k, v;
-    struct letter l;
-    struct event ev;
-    uint8_t from[8];
-    uint32_t looked = 0;
     x->n_made = 0;
-    x->r = (struct dlq_replay_result){.until = x->f.until != 0 ? x->f.until : d->now.next_place};
-    store_put_u64(from, x->cursor);
-    int rc = store_cursor_open(t, d->dead, &c);
+    x->r = (struct dlq_replay_result){.until = x->f.until != 0 ? x->f.until : x->d->now.next_place};
+    int rc = store_cursor_open(t, x->d->dead, &c);
     if (rc < 0)
         return rc;
-    for (rc = store_cursor_seek(c, from, sizeof from, &k, &v); rc == 0; rc = store_cursor_next(c, &k, &v)) {
-        uint64_t place = k.len == 8 ? store_get_u64(k.p) : UINT64_MAX;
-        if (place >= x->r.until)
-            break;
-        if (x->n_made == x->max_n || looked++ == LOOK_MAX) {
-            x->r.cursor = place;
-            break;
-        }
-        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0 || !letter_matches(&x->f, &ev))
-            continue;
-        rc = replay(x, t, &ev);
-        if (rc == ERR_NOTFOUND || rc == ERR_CONFLICT)
-            x->r.skipped++;
-        else if (rc < 0)
-            break;
-    }
+    rc = replay_from(x, t, c);
     store_cursor_close(c);
-    return rc == ERR_NOTFOUND || rc == ERR_CONFLICT ? 0 : rc;
+    return rc;
 }
 
-static int submit(struct dlq *d, struct replay_op *in, uint32_t room)
+static int submit(struct dlq *d, const struct replay_op *in)
 {
     struct replay_op *x = malloc(sizeof *x);
     if (x == NULL)
         return ERR_NOMEM;
     *x = *in;
     x->op.arg = x;
+    x->max_n = in->max_n < 1 ? 1 : in->max_n > CHUNK_MAX ? CHUNK_MAX : in->max_n;
     if (in->f.function != NULL)
         x->f.function = x->name;
-    x->made = calloc(room, sizeof *x->made);
+    x->made = calloc(x->max_n, sizeof *x->made);
     int rc = x->made == NULL ? ERR_NOMEM : store_submit(d->store, &x->op);
     if (rc < 0) {
         free(x->made);
@@ -152,7 +189,7 @@ int dlq_replay_one(struct dlq *d, const struct id *id, bool again, dlq_resolve_c
                           .resolve_arg = resolve_arg,
                           .cb = cb,
                           .arg = arg};
-    return submit(d, &x, 1);
+    return submit(d, &x);
 }
 
 int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n,
@@ -172,5 +209,5 @@ int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor,
         return ERR_INVALID;
     if (f->function != NULL)
         memcpy(x.name, f->function, strlen(f->function) + 1);
-    return submit(d, &x, max_n);
+    return submit(d, &x);
 }

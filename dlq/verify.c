@@ -34,6 +34,7 @@ static void check_letter(struct check *c, struct dlq *d, struct store_txn *t, st
     }
     sum->letters++;
     sum->bytes += l.bytes;
+    sum->next_place = l.place + 1;
     if (letter_of_seq(d, t, l.seq, &back) < 0 || back.place != l.place)
         finding(c, "dead letter %" PRIu64 ": event %" PRIu64 " does not lead to it", l.place, l.seq);
     rc = queue_event_in(d->queue, t, l.seq, &ev);
@@ -65,6 +66,9 @@ int dlq_verify(struct dlq *d, struct store_txn *t, queue_report_cb *report, void
                 store_count(t, d->deadseq));
     if (dlq_totals_in(d, t, &want) < 0)
         finding(&c, "dead letters: the totals cannot be read");
+    else if (want.next_place < sum.next_place)
+        finding(&c, "dead letters: the next would get place %" PRIu64 ", which letter %" PRIu64 " has passed",
+                want.next_place, sum.next_place - 1);
     else if (want.letters != sum.letters || want.replayed != sum.replayed || want.bytes != sum.bytes)
         finding(&c,
                 "dead letters: the totals say %" PRIu64 " letters, %" PRIu64 " replayed, %" PRIu64
