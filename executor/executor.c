@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/fdutil.h"
-#include "runtime_api.h"
 #include "worker.h"
 
 /* --- the workers by id -------------------------------------------------------------------------------------------- */
@@ -193,11 +192,6 @@ int executor_new(struct executor **ret, struct loop *l, int sock, const struct e
     int rc = peer_open(&x->peer, l, sock, on_message, on_lost, x, e);
     if (rc < 0)
         goto fail;
-    struct httpd_limits lim;
-    runtime_api_limits(&lim);
-    rc = httpd_new(l, &lim, runtime_api_head, runtime_api_refused, x, &x->httpd, e);
-    if (rc < 0)
-        goto fail;
     x->runtimes_dir = strdup(o->runtimes_dir);
     rc = x->runtimes_dir != NULL ? loop_timer_new(l, on_timer, x, &x->timer) : ERR_NOMEM;
     if (rc == 0) {
@@ -217,7 +211,6 @@ void executor_free(struct executor *x)
     for (size_t i = 0; i < WORKER_BUCKETS; i++)
         while (x->bucket[i] != NULL)
             worker_discard(x->bucket[i]);
-    httpd_free(x->httpd);
     peer_close(&x->peer);
     loop_timer_free(x->timer);
     timerq_done(&x->deadlines);

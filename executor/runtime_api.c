@@ -8,20 +8,12 @@
 #include "invocation.h"
 #include "worker.h"
 
-enum { MINUTE_MS = 60 * 1000, TRAILER_BODY_MAX = 8192, INFLIGHT_MAX = 1 << 30 };
-
-/* A worker's connections are its own affair: slow or silent ones hurt nobody but it, and end with its box. Only what
- * is shared is bounded tightly. Times are above the longest time limit of a function, 15 minutes. */
-void runtime_api_limits(struct httpd_limits *lim)
-{
-    httpd_limits_default(lim);
-    lim->max_conns = 8192;
-    lim->max_pipelined = 4;
-    lim->max_inflight_bytes = INFLIGHT_MAX;
-    lim->request_ms = 16 * MINUTE_MS;
-    lim->write_stall_ms = 16 * MINUTE_MS;
-    lim->idle_ms = 24 * 60 * MINUTE_MS; /* a handler may run for its whole limit between two requests */
-}
+enum {
+    MINUTE_MS = 60 * 1000,
+    CONNS_MAX = 64,
+    INFLIGHT_MAX = 16 * 1024 * 1024,
+    TRAILER_BODY_MAX = 8192,
+};
 
 static void reply_json(struct httpd_req *req, int status, const char *body, size_t len)
 {
@@ -167,7 +159,7 @@ static void on_init_error(struct httpd_req *req, int how, void *arg)
     posted(req, how, SUP_EV_INIT_ERROR);
 }
 
-/* One at a time, so that a worker that sends many and finishes none cannot take the room of the others' answers. */
+/* One at a time: it bounds what a worker can make the engine keep. */
 static void collect(struct httpd_req *req, httpd_body_cb *cb)
 {
     struct worker *w = httpd_req_tag(req);
@@ -249,7 +241,7 @@ static bool route_get(struct httpd_req *req, struct slice path)
     return true;
 }
 
-void runtime_api_head(struct httpd_req *req, void *arg)
+static void on_head(struct httpd_req *req, void *arg)
 {
     (void)arg;
     const struct http1_request *rq = httpd_req_head(req);
@@ -259,7 +251,7 @@ void runtime_api_head(struct httpd_req *req, void *arg)
         reply_error(req, 404, "NotFound", "There is no such call in this Runtime API");
 }
 
-void runtime_api_refused(struct httpd_req *req, int status, const char *reason, void *arg)
+static void on_refused(struct httpd_req *req, int status, const char *reason, void *arg)
 {
     (void)arg;
     if (status == 413) {
@@ -270,4 +262,19 @@ void runtime_api_refused(struct httpd_req *req, int status, const char *reason, 
     } else {
         reply_error(req, status, status == 408 ? "TruncatedHTTPRequest" : "InvalidRequest", reason);
     }
+}
+
+/* A worker's connections are its own affair: slow or silent ones hurt nobody but it, and end with its box. The times
+ * are above the longest time limit of a function, 15 minutes. */
+int runtime_api_new(struct loop *l, struct httpd **ret, struct err *e)
+{
+    struct httpd_limits lim;
+    httpd_limits_default(&lim);
+    lim.max_conns = CONNS_MAX;
+    lim.max_pipelined = 4;
+    lim.max_inflight_bytes = INFLIGHT_MAX;
+    lim.request_ms = 16 * MINUTE_MS;
+    lim.write_stall_ms = 16 * MINUTE_MS;
+    lim.idle_ms = 24 * 60 * MINUTE_MS; /* a handler may run for its whole limit between two requests */
+    return httpd_new(l, &lim, on_head, on_refused, NULL, ret, e);
 }

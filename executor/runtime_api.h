@@ -13,10 +13,8 @@
 
 struct worker;
 
-/* For the one httpd of all workers; a listener's tag is its struct worker. */
-void runtime_api_limits(struct httpd_limits *lim);
-void runtime_api_head(struct httpd_req *req, void *arg);
-void runtime_api_refused(struct httpd_req *req, int status, const char *reason, void *arg);
+/* A server for one worker; the tag of its listener must be the struct worker. ERR_NOMEM, ERR_IO. */
+int runtime_api_new(struct loop *l, struct httpd **ret, struct err *e) BIDE_MUST_USE;
 
 /* Keep the request for work until it is answered or its client goes; drop it without an answer. */
 void runtime_api_hold(struct worker *w, struct httpd_req *poll);

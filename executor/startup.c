@@ -84,8 +84,11 @@ void startup_begin_init(struct worker *w, struct happening *h)
 {
     struct executor *x = w->x;
     struct err e = {0};
-    int rc = httpd_listen_fd(x->httpd, h->fds[PROTO_STARTED_LISTENER], w, &w->listener, &e);
-    h->fds[PROTO_STARTED_LISTENER] = -1;
+    int rc = w->httpd != NULL ? 0 : runtime_api_new(x->loop, &w->httpd, &e);
+    if (rc == 0) {
+        rc = httpd_listen_fd(w->httpd, h->fds[PROTO_STARTED_LISTENER], w, &w->listener, &e);
+        h->fds[PROTO_STARTED_LISTENER] = -1;
+    }
     if (rc == 0) {
         rc = capture_open(&w->log, x->loop, h->fds[PROTO_STARTED_LOG]);
         h->fds[PROTO_STARTED_LOG] = -1;

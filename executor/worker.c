@@ -56,6 +56,7 @@ static void free_worker(struct worker *w)
     executor_timer_clear(&w->deadline);
     executor_timer_clear(&w->last_words);
     close_sockets(w);
+    httpd_free(w->httpd);
     capture_close(&w->log);
     executor_unlink(w);
     if (w->launch != NULL)

@@ -38,7 +38,6 @@ struct worker;
 struct executor {
     struct loop *loop;
     struct peer peer;
-    struct httpd *httpd;
     char *runtimes_dir;
     int64_t init_limit_ms;
     int64_t freeze_after_ms;
@@ -100,6 +99,7 @@ struct worker {
     int32_t memory_mb;
     int64_t timeout_ms;
 
+    struct httpd *httpd; /* its own, so that what it holds open it takes from nobody; NULL before the first box */
     struct httpd_listener *listener;
     struct httpd_req *poll; /* the request for work */
     struct capture log;
