@@ -367,6 +367,39 @@ static void test_before_commit_fails_the_batch(void **state)
     fixture_done(&f);
 }
 
+static int fail_second_commit(enum store_fault at, void *arg)
+{
+    int *n = arg;
+    return at == STORE_FAULT_COMMIT && ++*n == 2 ? ERR_NOMEM : 0;
+}
+
+static void test_failed_commit_is_an_abort(void **state)
+{
+    struct fixture f;
+    struct step x[3];
+    struct counter c;
+    int n = 0;
+    (void)state;
+    memset(&f, 0, sizeof f);
+    f.opts = (struct store_opts){.max_bytes = 1 << 20, .batch_ops = 1, .fault = fail_second_commit, .arg = &n};
+    tmpdir_make(&f.dir);
+    fixture_open(&f);
+    counter_init(&c, &f);
+    for (uint64_t i = 0; i < 3; i++) {
+        step_init(&x[i], &f, STEP_PUT, i);
+        x[i].op.run = counted_run;
+    }
+    submit_all_then_start(&f, x, 3);
+    store_stop(f.s);
+    for (int i = 0; i < 3; i++)
+        assert_rc(x[i].result, i == 1 ? ERR_NOMEM : 0);
+    assert_int_equal(c.commits, 2);
+    assert_int_equal(c.aborts, 1);
+    assert_int_equal(c.sure, 2);
+    assert_int_equal(stored_count(&f), 2);
+    fixture_done(&f);
+}
+
 static void test_hooks_have_a_ceiling(void **state)
 {
     struct fixture f;
@@ -483,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_an_ops_own_full),
         cmocka_unit_test(test_hooks_follow_the_transaction),
         cmocka_unit_test(test_before_commit_fails_the_batch),
+        cmocka_unit_test(test_failed_commit_is_an_abort),
         cmocka_unit_test(test_hooks_have_a_ceiling),
         cmocka_unit_test(test_many_threads_then_stop),
         cmocka_unit_test(test_stop_finishes_what_completions_submit),
