@@ -255,11 +255,12 @@ int codec_stats(struct buf *b, const struct queue_function_stats *st)
 {
     struct pack p;
     record_begin(b, &p, STATS_RECORD_VERSION);
-    pack_array(&p, 4);
+    pack_array(&p, 5);
     pack_uint(&p, st->queued);
     pack_uint(&p, st->running);
     pack_uint(&p, st->waiting);
     pack_uint(&p, st->dead);
+    pack_uint(&p, st->held);
     return record_end(b, &p);
 }
 
@@ -274,6 +275,7 @@ int decode_stats(const void *data, size_t len, struct queue_function_stats *ret)
     ret->running = unpack_uint(&u);
     ret->waiting = unpack_uint(&u);
     ret->dead = unpack_uint(&u);
+    ret->held = unpack_uint(&u);
     rc = unpack_finish(&u);
     unpack_done(&u);
     return rc;

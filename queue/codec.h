@@ -36,7 +36,8 @@ struct stored {
     struct event ev;
     struct brief briefs[QUEUE_ATTEMPTS_MAX];
     uint32_t n_briefs;
-    struct slice payload; /* inline; p NULL: none, or in chunks */
+    struct slice payload;           /* inline; p NULL: none, or in chunks */
+    char bytes[PAYLOAD_INLINE_MAX]; /* what row_load makes payload point to */
 };
 
 struct running {

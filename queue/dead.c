@@ -111,7 +111,7 @@ static int adopt_rows(struct queue *q, struct store_txn *t, struct stored *s)
     return rc == ERR_NOTFOUND ? 0 : rc;
 }
 
-int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret, char *raw)
+int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret)
 {
     struct key k = key_u64(seq);
     struct slice v;
@@ -124,8 +124,8 @@ int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fi
         return rc;
     size_t n = rc < 0 ? 0 : v.len < PAYLOAD_INLINE_MAX ? v.len : PAYLOAD_INLINE_MAX;
     if (n > 0)
-        memcpy(raw, v.p, n);
-    ret->payload = (struct slice){.p = raw, .len = n};
+        memcpy(ret->bytes, v.p, n);
+    ret->payload = (struct slice){.p = ret->bytes, .len = n};
     ret->ev.payload_len = (uint32_t)n;
     return adopt_rows(q, t, ret);
 }
@@ -133,9 +133,8 @@ int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fi
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from)
 {
     struct stored s;
-    char raw[PAYLOAD_INLINE_MAX];
     struct key k = key_u64(seq);
-    int rc = dead_salvage(q, t, seq, fid, &s, raw);
+    int rc = dead_salvage(q, t, seq, fid, &s);
     if (rc == 0 && id_is_zero(&s.ev.id)) {
         s.ev.id = id_random();
         rc = store_put(t, q->ids, s.ev.id.b, sizeof s.ev.id.b, k.b, k.len, STORE_PUT_NEW);

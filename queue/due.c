@@ -162,7 +162,7 @@ static int first_of(struct store_txn *t, struct store_table *tab, uint64_t fid, 
     if (k.len != KEY_PAIR || store_get_u64(k.p) != fid)
         return ERR_NOTFOUND;
     *ret_seq = store_get_u64((const uint8_t *)k.p + 8);
-    *ret_due = v.len == KEY_SEQ ? (int64_t)store_get_u64(v.p) : 0;
+    *ret_due = v.len == WAITING_VALUE ? (int64_t)store_get_u64(v.p) : 0;
     return 0;
 }
 
@@ -243,8 +243,7 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
     if (rc == ERR_NOTFOUND)
         return 0;
     if (rc == ERR_CORRUPT || rc == ERR_VERSION) {
-        char raw[PAYLOAD_INLINE_MAX];
-        rc = dead_salvage(q, t, seq, 0, &s, raw); /* function 0: neither state counts by function */
+        rc = dead_salvage(q, t, seq, 0, &s); /* function 0: neither state counts by function */
         s.ev.state = q->now.books.done > 0 ? EVENT_DONE : EVENT_CANCELLED;
     }
     if (rc == 0)

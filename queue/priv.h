@@ -73,6 +73,9 @@ uint32_t row_chunk_len(struct slice v);    /* of a payload row; one that cannot 
 int row_del_payload(struct queue *q, struct store_txn *t, const struct stored *s) BIDE_MUST_USE;
 int row_ready_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
+/* Value of a waiting row: due time, and 1 when it waits only for room in the dead-letter store. */
+enum { WAITING_VALUE = KEY_SEQ + 1 };
+bool row_waiting_held(struct slice v);
 int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 /* Every trace of a finished event: record, id, payload, attempts. */
@@ -94,9 +97,8 @@ int dead_enter(struct queue *q, struct store_txn *t, struct stored *s, enum cond
  */
 int dead_corrupt(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, enum event_state from) BIDE_MUST_USE;
 /* What can be told of an event whose record is lost, from what else names it: id (zero: none), payload chunks,
- * attempts. The payload is the raw record when it had no chunks. raw has room for PAYLOAD_INLINE_MAX bytes. */
-int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret,
-                 char *raw) BIDE_MUST_USE;
+ * attempts. The payload is the raw record when it had no chunks. */
+int dead_salvage(struct queue *q, struct store_txn *t, uint64_t seq, uint64_t fid, struct stored *ret) BIDE_MUST_USE;
 void dead_report_corrupt(struct queue *q, uint64_t seq, uint64_t fid); /* any thread: does it by an op */
 
 /* A heap op that calls a queue_event_cb. */

@@ -236,6 +236,7 @@ int queue_functions(struct queue *q, queue_function_cb *cb, void *arg) BIDE_MUST
 
 struct queue_function_stats {
     uint64_t queued, running, waiting, dead;
+    uint64_t held; /* of the waiting ones: dead but for room in the dead-letter store */
 };
 int queue_function_stats(struct queue *q, uint64_t fid, struct queue_function_stats *ret) BIDE_MUST_USE;
 

@@ -8,7 +8,16 @@ int row_load(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *
     struct key k = key_u64(seq);
     struct slice v;
     int rc = store_get(t, q->event, k.b, k.len, &v);
-    return rc < 0 ? rc : decode_event(v.p, v.len, seq, ret);
+    if (rc == 0)
+        rc = decode_event(v.p, v.len, seq, ret);
+    if (rc < 0 || ret->payload.p == NULL)
+        return rc;
+    if (ret->payload.len > sizeof ret->bytes)
+        return ERR_CORRUPT;
+    /* What points into the map dies at the transaction's next write, and most callers write. */
+    memcpy(ret->bytes, ret->payload.p, ret->payload.len);
+    ret->payload.p = ret->bytes;
+    return 0;
 }
 
 int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct stored *ret)
@@ -33,14 +42,7 @@ int row_load_live(struct queue *q, struct store_txn *t, uint64_t seq, struct sto
 int row_save(struct queue *q, struct store_txn *t, const struct stored *s, unsigned flags)
 {
     struct key k = key_u64(s->ev.seq);
-    char inline_copy[PAYLOAD_INLINE_MAX];
-    struct stored copy = *s;
-    /* The payload may point into the very page that the put rewrites. */
-    if (s->payload.p != NULL) {
-        memcpy(inline_copy, s->payload.p, s->payload.len);
-        copy.payload.p = inline_copy;
-    }
-    int rc = codec_event(&q->scratch, &copy);
+    int rc = codec_event(&q->scratch, s);
     return rc < 0 ? rc : store_put(t, q->event, k.b, k.len, q->scratch.data, q->scratch.len, flags);
 }
 
@@ -123,24 +125,49 @@ int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev)
     return store_del(t, q->ready, k.b, k.len);
 }
 
+/* The counter of those that wait for room only. */
+static int count_held(struct queue *q, uint64_t fid, int64_t by)
+{
+    struct counts *c = counts_of(q, fid);
+    if (c == NULL)
+        return ERR_NOMEM;
+    c->now.held += (uint64_t)by; /* the books' own move of the same event marks c as dirty */
+    return 0;
+}
+
 int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev)
 {
-    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq),
-               v = key_u64(ev->fid);
-    struct key at = key_u64(key_time(ev->due_at_ms));
+    struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq);
+    struct key fid = key_u64(ev->fid);
+    uint8_t v[WAITING_VALUE] = {[KEY_SEQ] = ev->condition != CONDITION_NONE};
+    store_put_u64(v, key_time(ev->due_at_ms));
     q->due_dirty = true;
     if (ev->wait_ms > q->now.max_wait_ms)
         q->now.max_wait_ms = ev->wait_ms;
-    int rc = store_put(t, q->due, due.b, due.len, v.b, v.len, 0);
-    return rc < 0 ? rc : store_put(t, q->waiting, mine.b, mine.len, at.b, at.len, 0);
+    int rc = store_put(t, q->due, due.b, due.len, fid.b, fid.len, 0);
+    if (rc == 0)
+        rc = store_put(t, q->waiting, mine.b, mine.len, v, sizeof v, 0);
+    return rc < 0 || v[KEY_SEQ] == 0 ? rc : count_held(q, ev->fid, 1);
 }
 
 int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev)
 {
     struct key due = key_pair(key_time(ev->due_at_ms), ev->seq), mine = key_pair(ev->fid, ev->seq);
+    struct slice v;
+    int rc = store_get(t, q->waiting, mine.b, mine.len, &v);
+    if (rc < 0)
+        return rc;
+    bool held = row_waiting_held(v);
     q->due_dirty = true;
-    int rc = store_del(t, q->due, due.b, due.len);
-    return rc < 0 ? rc : store_del(t, q->waiting, mine.b, mine.len);
+    rc = store_del(t, q->due, due.b, due.len);
+    if (rc == 0)
+        rc = store_del(t, q->waiting, mine.b, mine.len);
+    return rc < 0 || !held ? rc : count_held(q, ev->fid, -1);
+}
+
+bool row_waiting_held(struct slice v)
+{
+    return v.len == WAITING_VALUE && ((const uint8_t *)v.p)[KEY_SEQ] != 0;
 }
 
 /* --- the end of an event ------------------------------------------------------------------------------------------ */

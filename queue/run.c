@@ -185,8 +185,9 @@ static int settle_run(struct store_txn *t, void *arg)
             rc = books_leave(q, s.ev.fid, EVENT_RUNNING);
         return rc < 0 ? rc : dead_corrupt(q, t, x->s.seq, s.ev.fid, EVENT_RUNNING);
     }
-    if (rc == 0)
-        rc = store_del(t, q->running, k.b, k.len);
+    if (rc < 0)
+        return rc;
+    rc = store_del(t, q->running, k.b, k.len);
     if (rc == 0)
         rc = books_leave(q, s.ev.fid, EVENT_RUNNING);
     if (rc == 0 && x->s.counts)

@@ -107,6 +107,7 @@ static void count(struct check *c, const struct event *ev, bool running)
     st->queued += ev->state == EVENT_QUEUED && !running;
     st->running += running;
     st->waiting += ev->state == EVENT_WAITING;
+    st->held += ev->state == EVENT_WAITING && ev->condition != CONDITION_NONE;
     st->dead += ev->state == EVENT_DEAD;
 }
 
@@ -176,7 +177,8 @@ static void on_waiting_row(struct check *c, struct slice k, struct slice v)
     struct stored s;
     uint64_t seq = store_get_u64((const uint8_t *)k.p + 8);
     if (row_load(c->q, c->t, seq, &s) == 0 &&
-        (s.ev.fid != store_get_u64(k.p) || v.len != KEY_SEQ || store_get_u64(v.p) != key_time(s.ev.due_at_ms)))
+        (s.ev.fid != store_get_u64(k.p) || v.len != WAITING_VALUE || store_get_u64(v.p) != key_time(s.ev.due_at_ms) ||
+         row_waiting_held(v) != (s.ev.condition != CONDITION_NONE)))
         finding(c, "table waiting: event %" PRIu64 " waits for another time, or another function, than its own", seq);
     need_event(c, seq, "waiting");
 }

@@ -320,6 +320,9 @@ static void a_full_dead_letter_store_drops_nothing(void **state)
     assert_int_equal(got.condition, CONDITION_RETRIES_EXHAUSTED);
     assert_int_equal(got.attempts, 1);
     assert_int_equal(got.due_at_ms, FIX_EPOCH + DEAD_PENDING_MS);
+    struct queue_function_stats st;
+    assert_rc(queue_function_stats(f.q, 1, &st), 0);
+    assert_int_equal(st.held, 2);
     assert_sound(&f);
     (void)clock_advance(&f.clock, DEAD_PENDING_MS);
     size_t told = f.n_ready;
@@ -335,6 +338,8 @@ static void a_full_dead_letter_store_drops_nothing(void **state)
     assert_int_equal(see(&f, &a.id).condition, CONDITION_RETRIES_EXHAUSTED);
     assert_int_equal(see(&f, &b.id).condition, CONDITION_EVENT_AGE_EXCEEDED);
     assert_int_equal(see_books(&f).dead, 2);
+    assert_rc(queue_function_stats(f.q, 1, &st), 0);
+    assert_int_equal(st.held, 0);
     fix_close(&f);
 }
 
