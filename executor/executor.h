@@ -108,6 +108,7 @@ struct executor_opts {
     const char *runtimes_dir; /* manifests of the runtimes installed */
     int64_t init_limit_ms;    /* 10 s on demand */
     int64_t freeze_after_ms;  /* 20 ms of idleness */
+    int64_t reset_limit_ms;   /* for the executor process to reset a box; 0 = 50 ms (the design, section 6) */
 };
 
 /* sock: the SOCK_SEQPACKET to the executor process; ownership passes. */

@@ -229,7 +229,7 @@ int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret
     if (d == NULL)
         return err_set(e, ERR_IO, "the folder of the runtimes, %s, cannot be read", runtimes_dir);
     for (struct dirent *de = readdir(d); de != NULL && rc == ERR_NOTFOUND && !matched; de = readdir(d))
-        if (name_ok(de->d_name))
+        if (name_ok(de->d_name) && de->d_type != DT_REG)
             rc = read_manifest(dirfd(d), de->d_name, ret, &matched, e);
     (void)closedir(d);
     if (rc == ERR_NOTFOUND && !matched)

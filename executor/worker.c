@@ -45,7 +45,7 @@ void worker_reset(struct worker *w)
     worker_set_state(w, SUP_RESETTING);
     peer_order(&w->x->peer, PROTO_RESET, w->id);
     executor_timer_clear(&w->last_words);
-    executor_timer_set(&w->deadline, WORKER_RESET_LIMIT_MS);
+    executor_timer_set(&w->deadline, w->x->reset_limit_ms);
     runtime_api_drop(w);
     w->boosted = true;
     w->served = false;

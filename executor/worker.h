@@ -25,7 +25,7 @@ enum {
     WORKER_BUCKETS = 1024,
     WORKER_START_LIMIT_MS = 30000, /* for the executor process to say how a start went */
     WORKER_STOP_LIMIT_MS = 10000,
-    WORKER_RESET_LIMIT_MS = 50,    /* the design, section 6 */
+    WORKER_RESET_LIMIT_MS = 50,    /* unless the options say otherwise */
     WORKER_FAILING_LIMIT_MS = 100, /* from init/error to the exit */
     WORKER_ANSWERED_MIN_MS = 1000, /* from an answer to the next request for work, at least */
     WORKER_LAST_WORDS_MS = 2,      /* what a runtime sent before it exited may arrive after the news of its exit */
@@ -41,6 +41,7 @@ struct executor {
     char *runtimes_dir;
     int64_t init_limit_ms;
     int64_t freeze_after_ms;
+    int64_t reset_limit_ms;
     struct executor_cbs cbs;
     void *arg;
     struct timerq deadlines;

@@ -5,3 +5,6 @@ bide_test(test_runtime SOURCES test_runtime.c DEPS executor base PRIVATE_OF exec
 bide_test(test_executor SOURCES test_executor.c rig.c DEPS executor executor_proto base)
 bide_test(test_runtime_api SOURCES test_runtime_api.c rig.c DEPS executor executor_proto base)
 target_compile_definitions(test_runtime PRIVATE BIDE_RUNTIMES="${CMAKE_SOURCE_DIR}/runtimes")
+bide_test(test_bootstrap SOURCES test_bootstrap.c rig.c DEPS executor executor_proto base)
+target_compile_definitions(test_bootstrap PRIVATE BIDE_RUNTIMES="${CMAKE_SOURCE_DIR}/runtimes")
+set_tests_properties(test_bootstrap PROPERTIES SKIP_RETURN_CODE 77)

@@ -114,7 +114,7 @@ static void make_runtimes(struct rig *g)
     write_file(path, "serves = sh*\ninterpreter = /usr/bin/sh\narg = /var/runtime/bootstrap\n");
 }
 
-void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms)
+void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms, int64_t reset_limit_ms)
 {
     static const struct executor_cbs cbs = {.on_ready = on_ready,
                                             .on_start_failed = on_start_failed,
@@ -133,7 +133,8 @@ void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms)
     assert_int_equal(loop_new(&g->loop, &e), 0);
     struct executor_opts o = {.runtimes_dir = g->dir,
                               .init_limit_ms = init_limit_ms > 0 ? init_limit_ms : 1000000,
-                              .freeze_after_ms = freeze_after_ms > 0 ? freeze_after_ms : 1000000};
+                              .freeze_after_ms = freeze_after_ms > 0 ? freeze_after_ms : 1000000,
+                              .reset_limit_ms = reset_limit_ms > 0 ? reset_limit_ms : 1000000};
     assert_int_equal(executor_new(&g->x, g->loop, pair[1], &o, &cbs, g, &e), 0);
     assert_int_equal(pthread_create(&g->thread, NULL, loop_main, g), 0);
 }

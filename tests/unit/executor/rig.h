@@ -36,7 +36,6 @@ struct rig {
     int sock; /* the executor process's end */
     struct proto_in in;
     char raw[PROTO_MSG_MAX];
-    int64_t freeze_after_ms, init_limit_ms;
     uint64_t next_token;
 };
 
@@ -48,8 +47,8 @@ struct rig_box {
     int conn; /* of the runtime; -1 none */
 };
 
-/* The limits of freeze and init are far away unless given (0 = far). */
-void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms);
+/* The limits of freeze, init and reset are far away unless given (0 = far), so that no test races them. */
+void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms, int64_t reset_limit_ms);
 void rig_close(struct rig *g);
 
 /* Called on the loop's thread; returns when done. */

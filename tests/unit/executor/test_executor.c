@@ -28,21 +28,28 @@ static int teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    rig_open(&g, 0, 0);
+    rig_open(&g, 0, 0, 0);
     return 0;
 }
 
 static int setup_quick_freeze(void **state)
 {
     (void)state;
-    rig_open(&g, 1, 0);
+    rig_open(&g, 1, 0, 0);
+    return 0;
+}
+
+static int setup_quick_reset(void **state)
+{
+    (void)state;
+    rig_open(&g, 0, 0, 30);
     return 0;
 }
 
 static int setup_quick_init(void **state)
 {
     (void)state;
-    rig_open(&g, 0, 30);
+    rig_open(&g, 0, 30, 0);
     return 0;
 }
 
@@ -175,16 +182,16 @@ static void a_timeout_answers_and_resets(void **state)
 {
     (void)state;
     struct rig_box b;
-    rig_ready(&g, &b, 1, 1000);
+    rig_ready(&g, &b, 1, 2000);
     rig_invoke(&g, 1, ID1, "{}");
     rig_work(&b, ID1, "{}");
     (void)rig_expect(&g, PROTO_RESET, 1);
     struct rig_event ev =
         result(EXECUTOR_TIMEOUT, "{\"errorType\":\"Sandbox.Timedout\",\"errorMessage\":\"RequestId: " ID1
-                                 " Error: Task timed out after 1.00 seconds\"}");
+                                 " Error: Task timed out after 2.00 seconds\"}");
     assert_true(ev.r.worker_survives);
-    assert_true(ev.r.duration_ms >= 999);
-    assert_non_null(strstr(ev.r.log_tail, "Z " ID1 " Task timed out after 1.00 seconds\nEND RequestId: " ID1 "\n"));
+    assert_true(ev.r.duration_ms >= 1999);
+    assert_non_null(strstr(ev.r.log_tail, "Z " ID1 " Task timed out after 2.00 seconds\nEND RequestId: " ID1 "\n"));
     assert_string_equal(ev.r.log_tail + ev.r.log_tail_len - 17, "\tStatus: timeout\n");
     rig_event_done(&ev);
     rig_reset_done(&g, 1);
@@ -593,7 +600,7 @@ int main(void)
         ROW(a_response_is_a_result_and_the_worker_is_ready_again),
         ROW(an_error_is_passed_on_verbatim),
         ROW(a_timeout_answers_and_resets),
-        ROW(a_slow_reset_ends_the_box),
+        ROW_AT(a_slow_reset_ends_the_box, setup_quick_reset),
         ROW(an_exit_is_worded_as_lambda_does),
         ROW(last_words_count),
         ROW(out_of_memory_ends_the_box),

@@ -22,7 +22,7 @@ static struct rig_box b;
 static int setup(void **state)
 {
     (void)state;
-    rig_open(&g, 0, 0);
+    rig_open(&g, 0, 0, 0);
     rig_ready(&g, &b, 1, 60000);
     rig_invoke(&g, 1, ID1, "{}");
     return 0;
