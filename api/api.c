@@ -16,7 +16,7 @@ int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
     a->account = settings_str(deps->settings, SET_ACCOUNT);
     a->max_event_payload = (uint64_t)settings_int(deps->settings, SET_ASYNC_MAX_PAYLOAD);
     httpd_limits_default(&lim);
-    int r = pool_new(&a->pool, deps->loop, POOL_THREADS, POOL_JOBS_MAX, e);
+    int r = api_pool_new(&a->pool, deps->loop, POOL_THREADS, POOL_JOBS_MAX, e);
     if (r == 0)
         r = httpd_new(deps->loop, &lim, call_on_head, call_on_refuse, a, &a->http, e);
     if (r < 0) {
@@ -31,7 +31,7 @@ void api_free(struct api *a)
 {
     if (!a)
         return;
-    pool_free(a->pool);
+    api_pool_free(a->pool);
     a->pool = NULL;
     httpd_free(a->http); /* calls whose body was being read are freed by this */
     while (a->calls)

@@ -70,7 +70,7 @@ static void *run_jobs(void *arg)
     return NULL;
 }
 
-int pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e)
+int api_pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e)
 {
     struct pool *w = calloc(1, sizeof(*w));
     sigset_t all, old;
@@ -91,7 +91,7 @@ int pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_j
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0) {
-        pool_free(w);
+        api_pool_free(w);
         return err_sys(e, ERR_IO, rc, "worker threads");
     }
     *ret = w;
@@ -109,7 +109,7 @@ static void free_jobs(struct job *j)
     }
 }
 
-void pool_free(struct pool *w)
+void api_pool_free(struct pool *w)
 {
     if (!w)
         return;

@@ -13,10 +13,10 @@ struct pool;
 
 typedef void pool_cb(void *arg);
 
-int pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e) BIDE_MUST_USE;
+int api_pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t max_jobs, struct err *e) BIDE_MUST_USE;
 /* Waits for the jobs that run. Those that wait, and those whose done has not been called, get drop instead. NULL is
  * fine. */
-void pool_free(struct pool *p);
+void api_pool_free(struct pool *p);
 
 /* The loop's thread. drop may be NULL when somebody else owns arg. ERR_FULL, ERR_NOMEM: no callback will be called. */
 int pool_submit(struct pool *p, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg) BIDE_MUST_USE;

@@ -25,6 +25,13 @@ void fake_done(struct dispatcher *d)
     pthread_mutex_destroy(&d->mu);
 }
 
+void fake_hold(struct dispatcher *d, bool hold)
+{
+    pthread_mutex_lock(&d->mu);
+    d->hold = hold;
+    pthread_mutex_unlock(&d->mu);
+}
+
 static void *answer(void *arg)
 {
     struct dispatcher *d = arg;

@@ -35,5 +35,6 @@ struct dispatcher {
 
 void fake_init(struct dispatcher *d);
 void fake_done(struct dispatcher *d);
+void fake_hold(struct dispatcher *d, bool hold);
 
 #endif

@@ -245,12 +245,12 @@ static void test_client_gone(void **state)
 {
     struct fx *x = *state;
     static const char request[] = "POST " INVOKE " HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
-    x->dispatcher.hold = true;
+    fake_hold(&x->dispatcher, true);
     int fd = dial(x, false);
     assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), strlen(request));
     close(fd);
     wait_until(is_abandoned, &x->dispatcher, TEST_PATIENCE_MS);
-    x->dispatcher.hold = false;
+    fake_hold(&x->dispatcher, false);
     expect(ask(x, "POST", INVOKE, "", "{}"), 200);
 }
 
