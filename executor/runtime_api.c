@@ -30,8 +30,8 @@ static void reply_error(struct httpd_req *req, int status, const char *type, con
 
 void runtime_api_accepted(struct httpd_req *req)
 {
-    static const char ok[] = "{\"status\":\"OK\"}\n";
-    reply_json(req, 202, ok, sizeof ok - 2);
+    static const char ok[] = "{\"status\":\"OK\"}";
+    reply_json(req, 202, ok, sizeof ok - 1);
 }
 
 void runtime_api_not_now(struct httpd_req *req, enum sup_state s, enum sup_event ev)

@@ -111,15 +111,13 @@ void verdict_out_of_memory(struct verdict *v, const char *request_id, int sig)
 void verdict_no_entrypoint(struct verdict *v, enum executor_end end, const char *request_id, const char *const *tried,
                            size_t n_tried)
 {
-    char text[512] = "Couldn't find valid bootstrap(s): [";
+    char text[512] = "";
     begin(v, end);
     for (size_t i = 0; i < n_tried; i++) {
         size_t at = strlen(text);
-        (void)snprintf(text + at, sizeof text - at - 1, "%s%s", i > 0 ? " " : "", tried[i]);
+        (void)snprintf(text + at, sizeof text - at, "%s%s%s", i == 0 ? "Couldn't find valid bootstrap(s): [" : " ",
+                       tried[i], i + 1 == n_tried ? "]" : "");
     }
-    size_t at = strlen(text);
-    text[at] = ']';
-    text[at + 1] = '\0';
     platform(v, "Runtime.InvalidEntrypoint", request_id, text);
     v->status = "error";
     v->status_type = v->type;
