@@ -6,6 +6,7 @@
  */
 #include "priv.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -22,7 +23,8 @@
 
 enum {
     UNZIPPED_MAX = 262144000, /* Lambda: 3.2 */
-    INODES_MAX = 100000,      /* files and folders of one package */
+    FOLDERS_MAX = 16384,      /* a few entries with deep names would otherwise make millions */
+    SYNC_ONE_BY_ONE = 128,
     CHUNK = 64 * 1024,
 };
 
@@ -31,7 +33,8 @@ struct unpacker {
     zip_t *za;
     struct zipdir dir;
     int64_t bytes;
-    unsigned inodes;
+    unsigned inodes; /* files and folders */
+    unsigned folders;
     int parent; /* the folder the last file went into: entries come grouped */
     char parent_path[ZIPDIR_PATH_MAX + 1];
     char chunk[CHUNK];
@@ -48,64 +51,61 @@ static int open_beneath(int root, const char *path, uint64_t flags, uint64_t mod
     return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
-static int count_inode(struct unpacker *u)
+static int count_folder(struct unpacker *u)
 {
-    if (++u->inodes > INODES_MAX)
-        return err_set(u->e, ERR_TOOBIG, "more than %d files and folders", (int)INODES_MAX);
+    u->inodes++;
+    if (++u->folders > FOLDERS_MAX)
+        return err_set(u->e, ERR_TOOBIG, "more than %d folders", (int)FOLDERS_MAX);
     return 0;
 }
 
-/* Its parent is there. A folder that is there already is fine: the package itself is all that can have made it. */
-static int make_one_dir(struct unpacker *u, const char *path)
+static int not_made(struct unpacker *u, const char *path)
 {
-    char parent[ZIPDIR_PATH_MAX + 1];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 0;
-    int fd = u->root, r = 0;
-    if (n > 0) {
-        memcpy(parent, path, n);
-        parent[n] = '\0';
-        fd = open_beneath(u->root, parent, O_PATH | O_DIRECTORY, 0);
-        if (fd < 0)
-            return errno == ENOTDIR ? err_set(u->e, ERR_INVALID, "Entry '%s': a file is in the way", path)
-                                    : err_sys(u->e, ERR_IO, errno, "unpacking %s", path);
+    int sys = errno;
+    if (sys == ENOTDIR)
+        return err_set(u->e, ERR_INVALID, "Entry '%s': a file is in the way", path);
+    return err_sys(u->e, sys == ENOSPC ? ERR_FULL : ERR_IO, sys, "unpacking %s", path);
+}
+
+/* One folder below fd, made if it is not there. A descriptor of it, or a negative ERR_x. */
+static int step_into(struct unpacker *u, int fd, const char *name, const char *path)
+{
+    if (mkdirat(fd, name, 0755) == 0) {
+        int r = fchmodat(fd, name, 0755, 0) < 0 ? not_made(u, path) : count_folder(u);
+        if (r < 0)
+            return r;
+    } else if (errno != EEXIST) {
+        return not_made(u, path);
     }
-    if (mkdirat(fd, slash ? slash + 1 : path, 0755) < 0) {
-        if (errno != EEXIST)
-            r = err_sys(u->e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "unpacking %s", path);
-    } else {
-        r = fchmodat(fd, slash ? slash + 1 : path, 0755, 0) < 0 ? err_sys(u->e, ERR_IO, errno, "unpacking %s", path)
-                                                                : count_inode(u);
-    }
-    if (fd != u->root)
-        fd_close(&fd);
-    return r;
+    int sub = open_beneath(fd, name, O_PATH | O_DIRECTORY, 0);
+    return sub < 0 ? not_made(u, path) : sub;
 }
 
 /* u->parent becomes the folder path ("" = the root), made with all above it. */
 static int enter_dir(struct unpacker *u, const char *path)
 {
-    char part[ZIPDIR_PATH_MAX + 1];
+    char name[ZIPDIR_COMPONENT_MAX + 1];
     if (u->parent >= 0 && strcmp(path, u->parent_path) == 0)
         return 0;
     fd_close(&u->parent);
-    const char *name = *path ? path : ".";
-    u->parent = open_beneath(u->root, name, O_PATH | O_DIRECTORY, 0);
-    if (u->parent < 0 && errno == ENOENT) {
-        size_t n = 0;
-        do {
-            n += strcspn(path + n, "/");
-            memcpy(part, path, n);
-            part[n] = '\0';
-            int r = make_one_dir(u, part);
-            if (r < 0)
-                return r;
-        } while (path[n++] != '\0');
-        u->parent = open_beneath(u->root, name, O_PATH | O_DIRECTORY, 0);
+    int fd = open_beneath(u->root, *path ? path : ".", O_PATH | O_DIRECTORY, 0);
+    if (fd < 0 && errno == ENOENT) {
+        fd = open_beneath(u->root, ".", O_PATH | O_DIRECTORY, 0);
+        for (const char *p = path; *p && fd >= 0; p += *p == '/') {
+            size_t n = strcspn(p, "/");
+            memcpy(name, p, n);
+            name[n] = '\0';
+            int sub = step_into(u, fd, name, path);
+            fd_close(&fd);
+            if (sub < 0)
+                return sub;
+            fd = sub;
+            p += n;
+        }
     }
-    if (u->parent < 0)
-        return errno == ENOTDIR ? err_set(u->e, ERR_INVALID, "Entry '%s': a file is in the way", path)
-                                : err_sys(u->e, ERR_IO, errno, "unpacking %s", path);
+    if (fd < 0)
+        return not_made(u, path);
+    u->parent = fd;
     memcpy(u->parent_path, path, strlen(path) + 1);
     return 0;
 }
@@ -148,10 +148,9 @@ static int unpack_file(struct unpacker *u, size_t i, const char *path)
     memcpy(folder, path, n);
     folder[n] = '\0';
     int r = *leaf ? enter_dir(u, folder) : err_set(u->e, ERR_INVALID, "Entry %zu: its name is empty", i);
-    if (r == 0)
-        r = count_inode(u);
     if (r < 0)
         return r;
+    u->inodes++;
     int fd = open_beneath(u->parent, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
     if (fd < 0 && (errno == EEXIST || errno == EISDIR))
         return err_set(u->e, ERR_INVALID, "Entry '%s': it is there twice", path);
@@ -176,7 +175,7 @@ static int unpack_entry(struct unpacker *u, size_t i)
     return en->is_dir ? enter_dir(u, path) : unpack_file(u, i, path);
 }
 
-static int unpack_into(int root, const void *zip, size_t len, struct err *e)
+static int unpack_into(int root, const void *zip, size_t len, unsigned *ret_inodes, struct err *e)
 {
     struct unpacker *u = calloc(1, sizeof(*u));
     if (!u)
@@ -201,6 +200,7 @@ static int unpack_into(int root, const void *zip, size_t len, struct err *e)
         r = err_set(e, ERR_INVALID, "not a zip file: its directory reads in two ways");
     for (size_t i = 0; i < u->dir.n && r == 0; i++)
         r = unpack_entry(u, i);
+    *ret_inodes = u->inodes;
 out:
     if (src)
         zip_source_free(src);
@@ -246,11 +246,51 @@ int registry_code_read(struct registry *r, const char *sha256, struct buf *b)
     return file_read(r->code_fd, zip, b);
 }
 
-/* Everything below the new folder to the disk in one go: one sync of the file system costs less than one per file, and
- * a package has thousands. Then the name, and the name's folder. */
-static int publish(struct registry *r, int root, const char *temp, const char *sha256, struct err *e)
+/* Everything below the folder fd, files before the folders that name them. fd is closed. */
+static int sync_tree(int fd)
 {
-    if (fchmod(root, 0755) < 0 || syncfs(root) < 0)
+    DIR *d = fdopendir(fd);
+    struct dirent *de;
+    int rc = 0;
+    if (!d) {
+        fd_close(&fd);
+        return ERR_IO;
+    }
+    while (rc == 0 && (errno = 0, de = readdir(d)) != NULL) {
+        if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+            continue;
+        int sub = openat(fd, de->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (sub < 0) {
+            rc = ERR_IO;
+        } else if (de->d_type == DT_DIR) {
+            rc = sync_tree(sub);
+        } else {
+            rc = fsync(sub) < 0 ? ERR_IO : 0;
+            fd_close(&sub);
+        }
+    }
+    if (rc == 0 && (errno != 0 || fsync(fd) < 0))
+        rc = ERR_IO;
+    int sys = errno;
+    closedir(d);
+    errno = sys;
+    return rc;
+}
+
+/* The unpacked files to the disk. Few are synced one by one; thousands cost less in one sync of the file system,
+ * although that also waits for what others have written. */
+static int sync_package(int root, unsigned inodes)
+{
+    if (inodes > SYNC_ONE_BY_ONE)
+        return syncfs(root) < 0 ? ERR_IO : 0;
+    int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? ERR_IO : sync_tree(fd);
+}
+
+/* On disk first, then the name, then the name's folder. */
+static int publish(struct registry *r, int root, unsigned inodes, const char *temp, const char *sha256, struct err *e)
+{
+    if (fchmod(root, 0755) < 0 || sync_package(root, inodes) < 0)
         return err_sys(e, errno == ENOSPC ? ERR_FULL : ERR_IO, errno, "code package");
     if (renameat(r->code_fd, temp, r->code_fd, sha256) < 0 && errno != EEXIST && errno != ENOTEMPTY)
         return err_sys(e, ERR_IO, errno, "code package");
@@ -262,16 +302,17 @@ static int publish(struct registry *r, int root, const char *temp, const char *s
 static int unpack_new(struct registry *r, const void *zip, size_t len, const char *sha256, struct err *e)
 {
     char temp[CODE_NAME_MAX], name[CODE_NAME_MAX];
+    unsigned inodes = 0;
     (void)snprintf(temp, sizeof(temp), ".new-%.32s", sha256); /* one unpacking at a time: code_mu */
     if (file_remove_tree(r->code_fd, temp) < 0 || mkdirat(r->code_fd, temp, 0700) < 0)
         return err_sys(e, ERR_IO, errno, "code folder");
     int root = openat(r->code_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = root < 0 ? err_sys(e, ERR_IO, errno, "code folder") : unpack_into(root, zip, len, e);
+    int rc = root < 0 ? err_sys(e, ERR_IO, errno, "code folder") : unpack_into(root, zip, len, &inodes, e);
     zip_name(sha256, name);
     if (rc == 0)
         rc = file_write_durable(r->code_fd, name, zip, len, 0644, e);
     if (rc == 0)
-        rc = publish(r, root, temp, sha256, e);
+        rc = publish(r, root, inodes, temp, sha256, e);
     fd_close(&root);
     (void)!file_remove_tree(r->code_fd, temp); /* gone when it was renamed; else the sweep gets a second chance */
     return rc;
