@@ -154,6 +154,9 @@ static bool serve_call(struct sched *s, struct fn *f, int64_t mono_ms, struct sc
         run_on_idle(s, w, mono_ms, ret);
         return true;
     }
+    /* A worker that has just answered asks for its next job in a moment: worth waiting for, against a cold start. */
+    if (f->between > 0)
+        return false;
     if (f->deleted || s->draining || (f->failures > 0 && mono_ms < f->backoff_until))
         return refuse(s, c, SCHED_REFUSE_FAILED, ret);
     if (s->starting >= s->limits.worker_starts)

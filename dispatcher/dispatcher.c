@@ -225,12 +225,17 @@ struct ready_note {
     struct cached *c;
 };
 
+static void bury(struct dispatcher *d, uint64_t fid);
+
 static void ready_here(void *arg)
 {
     struct ready_note *n = arg;
     struct dispatcher *d = n->d;
     struct cached *c = n->c;
+    const struct known *k = dispatcher_known(d, c->fid);
     free(n);
+    if (k != NULL && k->deleted)
+        bury(d, c->fid); /* accepted just before the deletion, committed after it */
     if (work_add(d, c, false))
         dispatcher_pump(d);
 }
@@ -293,8 +298,6 @@ struct deletion {
     int err;
     uint64_t n;
 };
-
-static void bury(struct dispatcher *d, uint64_t fid);
 
 static void buried_here(void *arg)
 {

@@ -537,6 +537,7 @@ struct worker *sched_worker_new(struct sched *s, struct fn *f, int64_t mono_ms)
 static void free_worker(struct sched *s, struct worker *w)
 {
     struct fn *f = w->fn;
+    f->between -= w->between;
     if (w->first_start)
         s->starting--;
     if (w->state == WORKER_STOPPING || w->state == WORKER_DOOMED)
@@ -599,11 +600,18 @@ static void become_idle(struct sched *s, struct worker *w, int64_t mono_ms)
     sched_wake_start(s); /* somebody may want its room */
 }
 
+static void not_between(struct worker *w)
+{
+    w->fn->between -= w->between;
+    w->between = false;
+}
+
 void sched_worker_ready(struct sched *s, uint64_t id, int64_t mono_ms)
 {
     struct worker *w = find_worker(s, id);
     if (w == NULL || w->state != WORKER_STARTING)
         return;
+    not_between(w);
     if (w->first_start) {
         w->first_start = false;
         s->starting--;
@@ -706,8 +714,12 @@ void sched_job_done(struct sched *s, uint64_t id, bool usable, int64_t mono_ms)
     } else if (c != NULL) {
         sched_drop_call(s, c);
     }
-    if (usable)
+    if (usable) {
         become_idle(s, w, mono_ms);
+    } else {
+        w->between = true;
+        f->between++;
+    }
 }
 
 void sched_worker_gone(struct sched *s, uint64_t id, int64_t mono_ms)

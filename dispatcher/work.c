@@ -213,6 +213,22 @@ static void job_free(struct dispatcher *d, struct job *j)
     free(j);
 }
 
+/* The event is there but what it carries is not: the function must not run on something else. */
+static void bury_corrupt(struct dispatcher *d, struct job *j, int err)
+{
+    uint64_t worker = j->worker;
+    struct settle s = {
+        .seq = j->ev->seq, .fid = j->fid, .run = j->run, .verdict = VERDICT_DEAD, .condition = CONDITION_CORRUPT};
+    log_error("dispatcher", "payload cannot be read: the event is dead seq=%llu err=%s", (unsigned long long)s.seq,
+              err_name(err));
+    struct op_note *n = note_new(d, s.seq, 0, "outcome");
+    int rc = queue_settle(d->deps.queue, &s, note_done, n);
+    if (rc < 0)
+        refused_op(n, rc);
+    job_free(d, j);
+    sched_job_done(d->sched, worker, true, clock_mono_ms());
+}
+
 static void hand_over(struct dispatcher *d, struct job *j)
 {
     const struct known *k = dispatcher_known(d, j->fid);
@@ -224,9 +240,11 @@ static void hand_over(struct dispatcher *d, struct job *j)
     size_t len = j->call != NULL ? j->call->payload_len : j->ev->payload_len;
     if (p == NULL && len > 0) {
         int rc = queue_payload(d->deps.queue, j->ev->seq, &payload);
-        if (rc < 0)
-            log_error("dispatcher", "payload cannot be read seq=%llu err=%s", (unsigned long long)j->ev->seq,
-                      err_name(rc));
+        if (rc < 0) {
+            buf_done(&payload);
+            bury_corrupt(d, j, rc);
+            return;
+        }
         p = payload.data;
         len = payload.len;
     }
@@ -414,7 +432,7 @@ static void answer_call(struct dispatcher *d, struct call *c, const struct execu
                                          .body = r->body,
                                          .body_len = r->body_len,
                                          .log_tail = r->log_tail,
-                                         .log_tail_len = r->log_tail_len,
+                                         .log_tail_len = c->want_log ? r->log_tail_len : 0,
                                          .version = "$LATEST",
                                          .why = broken ? "the worker was lost while it ran" : ""});
 }
@@ -455,30 +473,48 @@ static void on_start_failed(uint64_t worker, const char *why, void *arg)
     dispatcher_pump(d);
 }
 
-static void on_init_failed(uint64_t worker, const struct executor_result *r, void *arg)
+/* The attempt began and ended inside the start of its worker: both moves go to the store one after the other. */
+static void settle_unstarted(struct dispatcher *d, uint64_t seq, bool lone, struct executor_result *r, struct buf *body)
+{
+    struct cached *ev = find_cached(d, seq);
+    BIDE_ASSERT(ev != NULL, "the event %llu bound to a worker is not at hand", (unsigned long long)seq);
+    HASH_DEL(d->cached, ev);
+    char id[ID_TEXT_LEN + 1];
+    uint64_t run = d->next_run++;
+    int64_t started = clock_now_ms(d->deps.clock);
+    id_format(&ev->id, id);
+    if (executor_init_body(r, id, body) == 0) {
+        r->body = body->data;
+        r->body_len = body->len;
+    }
+    if (queue_start(d->deps.queue, ev->seq, run, lone, NULL, NULL) == 0)
+        settle_event(d, ev, run, lone, started, r);
+    cached_free(d, ev);
+}
+
+static void on_init_failed(uint64_t worker, const struct executor_result *given, void *arg)
 {
     struct dispatcher *d = arg;
     struct sched_job job;
-    if (!sched_worker_init_failed(d->sched, worker, &job)) {
-        dispatcher_pump(d);
-        return;
-    }
-    if (job.sync) {
-        struct call *c = NULL;
+    struct executor_result r = *given;
+    struct buf body;
+    buf_init(&body, EXECUTOR_RESPONSE_MAX);
+    bool bound = sched_worker_init_failed(d->sched, worker, &job);
+    struct call *c = NULL;
+    if (bound && job.sync)
         HASH_FIND(hh, d->calls, &job.key, sizeof job.key, c);
-        if (c != NULL)
-            answer_call(d, c, r);
-    } else {
-        /* The attempt began and ended inside the start of its worker: both moves go to the store in one go. */
-        struct cached *ev = find_cached(d, job.key);
-        BIDE_ASSERT(ev != NULL, "the event %llu bound to a worker is not at hand", (unsigned long long)job.key);
-        HASH_DEL(d->cached, ev);
-        uint64_t run = d->next_run++;
-        int64_t started = clock_now_ms(d->deps.clock);
-        if (queue_start(d->deps.queue, ev->seq, run, job.lone, NULL, NULL) == 0)
-            settle_event(d, ev, run, job.lone, started, r);
-        cached_free(d, ev);
+    if (c != NULL) {
+        char id[ID_TEXT_LEN + 1];
+        id_format(&c->request_id, id);
+        if (executor_init_body(&r, id, &body) == 0) {
+            r.body = body.data;
+            r.body_len = body.len;
+        }
+        answer_call(d, c, &r);
+    } else if (bound && !job.sync) {
+        settle_unstarted(d, job.key, job.lone, &r, &body);
     }
+    buf_done(&body);
     dispatcher_pump(d);
 }
 

@@ -28,8 +28,8 @@ static void gather(const struct attempt *a, void *arg)
         to->error_message = text;
         memcpy(text, a->error_message, strlen(a->error_message) + 1);
     }
-    to->error = to->log_tail = NULL; /* these point into the map; a listing needs neither */
-    to->error_len = to->log_tail_len = 0;
+    to->error = to->log_tail = NULL; /* these point into the map; a listing needs their lengths only */
+
     g->n++;
 }
 

@@ -191,10 +191,11 @@ static void on_housekeeping(void *arg)
     struct engine *g = arg;
     struct books b;
     if (queue_books(g->queue, &b) == 0) {
-        if (b.done + b.cancelled > 0)
-            (void)queue_evict_history(g->queue, EVICT_AT_ONCE, ignore_count, g);
-        if (b.dead + b.replayed > 0)
-            (void)dlq_retention(g->dlq, EVICT_AT_ONCE, ignore_removed, g);
+        int rc = b.done + b.cancelled > 0 ? queue_evict_history(g->queue, EVICT_AT_ONCE, ignore_count, g) : 0;
+        if (rc == 0 && b.dead + b.replayed > 0)
+            rc = dlq_retention(g->dlq, EVICT_AT_ONCE, ignore_removed, g);
+        if (rc < 0)
+            log_warn("engine", "housekeeping was put off err=%s", err_name(rc));
     }
     notify_watchdog(&g->notify);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
