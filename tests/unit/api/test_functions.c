@@ -134,7 +134,8 @@ static void test_code_link(void **state)
     assert_string_equal(b.data, zip);
     buf_done(&b);
     reply_done(&r);
-    target[strlen(target) - 1] ^= 1;
+    char *last = target + strlen(target) - 1;
+    *last = *last == '0' ? '1' : '0';
     expect_fault(ask_tcp(x, "GET", target, NULL, "", ""), 403, "InvalidSignatureException", "");
     free(zip);
 }
