@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""The documents agree with the source. check.py [TOP]; exit status 1 and one line per finding.
+
+- docs/settings.md has one row for each key of the table in base/settings.c and no other, with its default.
+- Every constant and setting that docs/limits.md names is there.
+- Every relative link of every tracked *.md leads to a file, and to a heading when it names one.
+- README.md names the two commands, and every verb of `bide` that it or the quick start uses exists.
+- The newest version of CHANGELOG.md is the project's.
+"""
+import os
+import re
+import sys
+
+TOP = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "..", ".."))
+SKIPPED = {".git", "build", "__pycache__"}
+findings = []
+
+
+def read(*path):
+    with open(os.path.join(TOP, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def finding(text, *args):
+    findings.append(text % args)
+
+
+def files(*endings):
+    for folder, folders, names in os.walk(TOP):
+        folders[:] = sorted(d for d in folders if d not in SKIPPED and not d.startswith("build-"))
+        for name in sorted(names):
+            if name.endswith(endings):
+                yield os.path.relpath(os.path.join(folder, name), TOP)
+
+
+def settings():
+    """Key -> default, from the source's table."""
+    row = re.compile(r'\[SET_\w+\] = \{\s*"([^"]+)",\s*SETTING_\w+,\s*"([^"]*)"')
+    found = dict(row.findall(read("base", "settings.c")))
+    ids = re.search(r"enum setting \{(.*?)SETTING_COUNT", read("base", "settings.h"), re.S).group(1)
+    ids = re.findall(r"\bSET_\w+", re.sub(r"/\*.*?\*/", "", ids, flags=re.S))
+    if len(ids) != len(found):
+        finding("base/settings.c: %d rows were read of %d settings", len(found), len(ids))
+    return found
+
+
+def check_settings(table):
+    rows = re.findall(r"^\| `([a-z._]+)` \| ([^|]+) \| [^|]+ \| [^|]+ \|$", read("docs", "settings.md"), re.M)
+    documented = {key: default.strip().replace("`", "") for key, default in rows}
+    if len(documented) != len(rows):
+        finding("docs/settings.md: a setting has two rows")
+    for key, default in table.items():
+        if key not in documented:
+            finding("docs/settings.md: %s is missing", key)
+        elif documented[key] != default:
+            finding("docs/settings.md: %s: default %s, in the source %s", key, documented[key], default)
+    for key in documented:
+        if key not in table:
+            finding("docs/settings.md: there is no setting %s", key)
+
+
+def check_limits(table):
+    words = set()
+    for path in files(".c", ".h"):
+        if not path.startswith("tests" + os.sep):
+            words.update(re.findall(r"\w+", read(path)))
+    text = read("docs", "limits.md")
+    for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", text):
+        if name not in words:
+            finding("docs/limits.md: the source has no %s", name)
+    for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text):
+        if name not in words:
+            finding("docs/limits.md: the source has no %s", name)
+    for key in re.findall(r"setting `([^`]+)`", text):
+        if key not in table:
+            finding("docs/limits.md: there is no setting %s", key)
+
+
+def anchors(text):
+    """The headings' anchors, as the usual renderers make them."""
+    heads = re.findall(r"^#+ +(.+?) *$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", h)).lower().replace(" ", "-") for h in heads}
+
+
+def check_links():
+    for path in files(".md"):
+        text = re.sub(r"^```.*?^```", "", read(path), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            to = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+            if not os.path.exists(os.path.join(TOP, to)):
+                finding("%s: the link %s leads nowhere", path, target)
+            elif anchor and to.endswith(".md") and anchor not in anchors(read(to)):
+                finding("%s: %s has no heading %s", path, to, anchor)
+
+
+def check_readme():
+    text = read("README.md")
+    first = text.split("\n## ", 1)[0]
+    block = re.search(r"^```sh\n(.*?)^```", first, re.M | re.S)
+    commands = [line.split("#")[0].strip() for line in block.group(1).splitlines()] if block else []
+    if commands != ["tools/quickstart", "tests/run"]:
+        finding("README.md: the first block is not tools/quickstart and tests/run but %s", commands)
+    for c in ("tools/quickstart", "tests/run"):
+        if not os.access(os.path.join(TOP, c), os.X_OK):
+            finding("%s cannot be executed", c)
+    verbs = set(re.findall(r'^    \{"([a-z ]+)", "[^"]*", "', read("tools", "bide", "cmd.c"), re.M))
+    if not verbs:
+        finding("tools/bide/cmd.c: no verb was read")
+    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)) + read("tools", "quickstart")
+    for words in re.findall(r"(?:^|[\s(])bide ((?:[a-z]+ ?){1,2})", re.sub(r"#.*|^say .*", "", shell, flags=re.M), re.M):
+        two = words.split()
+        if " ".join(two) not in verbs and two[0] not in verbs:
+            finding("a document or the quick start uses a verb that is not there: bide %s", " ".join(two))
+
+
+def check_version():
+    version = re.search(r"project\(bide VERSION ([0-9.]+)", read("CMakeLists.txt")).group(1)
+    newest = re.search(r"^## \[?([0-9]+\.[0-9.]+[0-9])", read("CHANGELOG.md"), re.M)
+    if newest is None or newest.group(1) != version:
+        finding("CHANGELOG.md: its newest version is not %s", version)
+
+
+def main():
+    table = settings()
+    check_settings(table)
+    check_limits(table)
+    check_links()
+    check_readme()
+    check_version()
+    for f in findings:
+        print(f)
+    print("docs: %d finding%s" % (len(findings), "" if len(findings) == 1 else "s"))
+    return 1 if findings else 0
+
+
+sys.exit(main())
