@@ -37,7 +37,7 @@ enum backoff_verdict backoff_settle(const struct backoff_policy *p, const struct
     int64_t wait = backoff_retry_wait(p, f->attempts, random);
     /* A clock set back must not make an event younger than new. */
     int64_t age = now_ms > f->accepted_at_ms ? now_ms - f->accepted_at_ms : 0;
-    if (age + wait > f->max_age_ms)
+    if (age + wait >= f->max_age_ms)
         return BACKOFF_TOO_OLD;
     *ret_wait_ms = wait;
     return BACKOFF_WAIT;

@@ -56,6 +56,7 @@ struct worker {
     int32_t memory_mb;
     enum worker_state state;
     bool first_start; /* counts among the starts in progress until ready */
+    bool between;     /* counts in fn->between until ready */
     enum sched_stop why;
     struct ev *ev; /* job: one of these, or neither */
     struct call *call;
@@ -94,6 +95,7 @@ struct fn {
     TAILQ_HEAD(, ev) tombs;
     TAILQ_HEAD(, worker) idle, busy;
     uint32_t live;         /* starting, runnable, idle, busy */
+    uint32_t between;      /* of those, done with a job and not ready for the next yet */
     uint32_t refs;         /* events, calls and workers that point here */
     uint32_t failures;     /* starts failed in a row */
     int64_t backoff_until; /* mono */

@@ -118,7 +118,7 @@ aws lambda invoke --function-name f --invocation-type Event --payload '{"a": 2}'
 aws lambda invoke --function-name f --invocation-type DryRun dry.json --query StatusCode
 aws lambda put-function-event-invoke-config --function-name f --maximum-retry-attempts 0 --query MaximumRetryAttempts
 aws lambda put-function-concurrency --function-name f --reserved-concurrent-executions 3 --query ReservedConcurrentExecutions
-aws lambda delete-function --function-name f
+aws lambda delete-function --function-name f >/dev/null
 """ % (os.environ["BIDE_PREFIX"], b.data, ROLE)
         env = dict(os.environ, PATH=os.path.dirname(sys.executable) + ":" + os.environ["PATH"], HOME=d)
         script = script.replace("--cli-binary-format raw-in-base64-out ", "")

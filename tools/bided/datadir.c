@@ -64,6 +64,21 @@ static int make_folder(const struct datadir *d, const char *name, int *ret_fd, s
     return rc;
 }
 
+/* The store's files too: a backup that root has copied back belongs to root. */
+static int own_store(const struct datadir *d, struct err *e)
+{
+    static const char *const files[] = {"queue/data.mdb", "queue/lock.mdb"};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && rc == 0; i++) {
+        int fd = openat(d->fd, files[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        struct stat st;
+        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+            rc = own(d, fd, files[i], e);
+        fd_close(&fd);
+    }
+    return rc;
+}
+
 static int open_lock(const struct datadir *d, const char *name, int *ret_fd, struct err *e)
 {
     int fd = openat(d->fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -150,6 +165,8 @@ int datadir_open(struct datadir *d, const char *path, uid_t uid, gid_t gid, stru
         rc = own(d, d->fd, path, e);
     if (rc == 0)
         rc = make_folder(d, "queue", NULL, e);
+    if (rc == 0)
+        rc = own_store(d, e);
     if (rc == 0)
         rc = make_folder(d, "code", &d->code_fd, e);
     if (rc == 0)
