@@ -26,7 +26,7 @@ enum {
     BOX_ROLE_NAME_MAX = 64,
     BOX_WORKERS_MAX = 4096,
     BOX_FENCES_MAX = 16,
-    BOX_FENCE_TEXT_MAX = 240,
+    BOX_FENCE_TEXT_MAX = 384,
     BOX_EXIT_REFUSED = 1, /* exit status: cannot work here; the reason is in the log */
     BOX_EXIT_LOST = 3,    /* exit status: the engine is gone (the design, section 6) */
 };

@@ -157,13 +157,13 @@ static void limit_fences(const struct spawner *s, struct box_fences *f)
     unsigned has = limiter_features(s->limits);
     const char *why = limiter_why_not(s->limits);
     fence(f, "memory limit", false, (has & LIMITER_MEMORY) != 0,
-          "MemorySize is not enforced (%.120s): run as root, or under systemd with Delegate=yes", why);
+          "MemorySize is not enforced (%.220s): run as root, or under systemd with Delegate=yes", why);
     fence(f, "process limit", false, (has & LIMITER_PIDS) != 0 || s->c->mode != BOX_OFF,
-          "the number of processes is not limited (%.120s)", why);
+          "the number of processes is not limited (%.220s)", why);
     fence(f, "cpu share", false, (has & LIMITER_CPU) != 0,
-          "workers share the processors alike, whatever their MemorySize (%.120s)", why);
+          "workers share the processors alike, whatever their MemorySize (%.220s)", why);
     fence(f, "freezing", false, (has & LIMITER_FREEZE) != 0,
-          "idle workers are not frozen: what they left running goes on (%.120s)", why);
+          "idle workers are not frozen: what they left running goes on (%.220s)", why);
 }
 
 static void role_fences(const struct spawner *s, struct box_fences *f)
