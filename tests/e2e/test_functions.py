@@ -203,6 +203,6 @@ def test_daemon_refusals():
     os.makedirs(d + "/queue")
     open(d + "/queue/data.mdb", "wb").write(os.urandom(65536))
     r = subprocess.run([prefix + "/bin/bided", "--data", d, "--listen", "127.0.0.1:0"], capture_output=True, text=True, timeout=30)
-    expect(r.returncode == 1 and "not an LMDB file" in r.stderr, r.returncode, r.stderr)
+    expect(r.returncode == 1 and "is not a store" in r.stderr, r.returncode, r.stderr)
     shutil.rmtree(d)
     until(lambda: True)
