@@ -300,6 +300,8 @@ int spawn(struct spawner *s, uint32_t slot, const struct proto_start *start, str
     if (rc == 0) {
         *ret_step = "ids";
         rc = choose_ids(s, slot, &ret->uid, &gid, e);
+        m->child.uid = ret->uid;
+        m->child.gid = gid;
     }
     if (rc == 0) {
         *ret_step = "channels";
