@@ -42,8 +42,8 @@ enum backoff_verdict {
     BACKOFF_DISRUPTED, /* dead: Disrupted */
 };
 
-/* What becomes of an event whose run has ended. The look-ahead: an event whose next try would come after its maximum
- * age is given up at once. */
+/* What becomes of an event whose run has ended. The look-ahead: an event whose next try would find it too old is
+ * given up at once (too old is an age of max_age_ms or more, here and where events expire). */
 enum backoff_verdict backoff_settle(const struct backoff_policy *p, const struct backoff_facts *f, int64_t now_ms,
                                     double random, int64_t *ret_wait_ms);
 

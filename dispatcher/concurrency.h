@@ -11,6 +11,7 @@ struct concurrency {
     int64_t account;
     int64_t reserved_sum; /* of all functions' reservations */
     int64_t pool_busy;    /* slots taken by functions without one */
+    int64_t busy;         /* slots taken by all */
 };
 
 struct concurrency_share {
@@ -20,7 +21,9 @@ struct concurrency_share {
 
 enum concurrency_answer { CONCURRENCY_FREE, CONCURRENCY_RESERVED_FULL, CONCURRENCY_ACCOUNT_FULL };
 
-/* A change of the reservation while slots are taken moves them between the pool and the function's own. */
+/* A reservation made while the pool was busy does not lift the sum over the account's: its floor is reached as slots
+ * come free (CONCURRENCY_ACCOUNT_FULL until then). A change of the reservation while slots are taken moves them between
+ * the pool and the function's own. */
 void concurrency_set_reserved(struct concurrency *c, struct concurrency_share *f, int64_t reserved);
 enum concurrency_answer concurrency_check(const struct concurrency *c, const struct concurrency_share *f);
 void concurrency_take(struct concurrency *c, struct concurrency_share *f);

@@ -1,6 +1,12 @@
 /* The scheduler's decisions, in the order in which sched_next looks for one. */
 #include "sched_priv.h"
 
+enum {
+    VICTIM_LOOKS = 16, /* idle workers looked at, at a time, to make room */
+    START_LOOKS = 64,  /* functions looked at, at a time, for one whose worker fits */
+    PASSED_MAX = 16,   /* smaller functions may start before the first one that does not fit, so many times */
+};
+
 static struct fn *fn_of_timer(struct timerq_item *it)
 {
     return (struct fn *)(void *)((char *)it - offsetof(struct fn, timer));
@@ -17,14 +23,19 @@ static struct ev *first_ready(const struct fn *f)
     return it != NULL ? (struct ev *)(void *)((char *)it - offsetof(struct ev, ready)) : NULL;
 }
 
-static bool expire(struct sched *s, struct ev *e, enum sched_expiry why, struct sched_decision *ret)
+static void expired(struct sched *s, struct ev *e, enum sched_expiry why, struct sched_decision *ret)
 {
-    sched_unready(s, e);
     e->state = EV_SETTLING;
     if (e == s->lone)
         s->lone = NULL;
     *ret = (struct sched_decision){
         .kind = SCHED_EXPIRE, .fid = e->fn->fid, .job = {.fid = e->fn->fid, .key = e->seq}, .expiry = why};
+}
+
+static bool expire(struct sched *s, struct ev *e, enum sched_expiry why, struct sched_decision *ret)
+{
+    sched_unready(s, e);
+    expired(s, e, why, ret);
     return true;
 }
 
@@ -48,13 +59,22 @@ static void run(struct sched *s, struct worker *w, int64_t mono_ms, struct sched
     *ret = (struct sched_decision){.kind = SCHED_RUN, .worker = w->id, .fid = w->fn->fid, .job = sched_job_of(s, w)};
 }
 
-static bool step_runnable(struct sched *s, int64_t mono_ms, struct sched_decision *ret)
+static bool step_runnable(struct sched *s, int64_t now_ms, int64_t mono_ms, struct sched_decision *ret)
 {
     struct worker *w = TAILQ_FIRST(&s->runnable);
     if (w == NULL)
         return false;
+    struct ev *e = w->ev;
     TAILQ_REMOVE(&s->runnable, w, link);
-    run(s, w, mono_ms, ret);
+    if (e == NULL || e->expiry.at_ms > now_ms) {
+        run(s, w, mono_ms, ret);
+        return true;
+    }
+    /* It grew too old while its worker started. */
+    w->state = WORKER_STARTING;
+    sched_unbind(s, w);
+    sched_become_idle(s, w, mono_ms);
+    expired(s, e, SCHED_EXPIRE_AGE, ret);
     return true;
 }
 
@@ -74,30 +94,53 @@ static bool step_doomed(struct sched *s, int64_t mono_ms, struct sched_decision 
 
 static void run_on_idle(struct sched *s, struct worker *w, int64_t mono_ms, struct sched_decision *ret)
 {
-    TAILQ_REMOVE(&s->idle, w, link);
-    TAILQ_REMOVE(&w->fn->idle, w, fn_link);
+    sched_leave_lists(s, w);
     run(s, w, mono_ms, ret);
 }
 
-enum room { ROOM_YES, ROOM_SOON /* workers are leaving */, ROOM_STOP /* *ret_idle must go first */, ROOM_NO };
+enum room { ROOM_YES, ROOM_SOON /* workers are leaving */, ROOM_NO };
 
-/* Is there memory for one more worker of f? Idle workers of other functions give way, oldest first; of f itself only
- * ones that run old code are idle here, and they are doomed already. */
-static enum room room_for(struct sched *s, const struct fn *f, struct worker **ret_idle)
+static int64_t start_ms(const struct fn *f)
 {
-    int64_t need = f->cfg.memory_mb;
-    if (s->memory_mb + need <= s->limits.worker_memory_mb)
+    return f->start_avg_ms > 0 ? f->start_avg_ms : SCHED_START_GUESS_MS;
+}
+
+/* May w, which is idle, go for an event of f? One that has no work waiting may. One that has may only go for a function
+ * that has no worker at all, and not before it has been of use for as long as its own start took: functions that take
+ * turns in too little memory then spend at most half their time starting. */
+static bool may_go(const struct worker *w, const struct fn *f, bool enough, int64_t mono_ms)
+{
+    if (w->fn->ready.len == 0 || w->fn->cfg.paused)
+        return enough;
+    return f->live == 0 && mono_ms - w->ready_at_ms >= start_ms(w->fn);
+}
+
+/* Is there memory for one more worker of f? Idle workers of other functions give way, oldest first; when it is
+ * urgent (a call, or an event all others wait for) any of them, if that is enough. (Of f itself none is idle here but
+ * doomed ones.) */
+static enum room room_for(struct sched *s, const struct fn *f, bool urgent, int64_t mono_ms)
+{
+    int64_t limit = s->limits.worker_memory_mb - f->cfg.memory_mb;
+    if (s->memory_mb <= limit)
         return ROOM_YES;
-    if (s->memory_mb - s->leaving_mb + need <= s->limits.worker_memory_mb)
-        return ROOM_SOON;
-    struct worker *w;
-    TAILQ_FOREACH (w, &s->idle, link) {
-        if (w->fn != f) {
-            *ret_idle = w;
-            return ROOM_STOP;
-        }
+    bool enough = s->memory_mb - s->leaving_mb - s->idle_mb <= limit;
+    struct worker *w = TAILQ_FIRST(&s->idle), *next;
+    for (int looks = 0; w != NULL && s->memory_mb - s->leaving_mb > limit && looks < VICTIM_LOOKS; looks++, w = next) {
+        next = TAILQ_NEXT(w, link);
+        if (w->fn != f && (urgent ? enough : may_go(w, f, enough, mono_ms)))
+            sched_doom(s, w, SCHED_STOP_MAKE_ROOM);
     }
-    return s->leaving_mb > 0 ? ROOM_SOON : ROOM_NO;
+    return s->memory_mb - s->leaving_mb <= limit || (urgent && enough) ? ROOM_SOON : ROOM_NO;
+}
+
+static void bind(struct worker *w, struct ev *e, struct call *c)
+{
+    w->ev = e;
+    w->call = c;
+    if (e != NULL)
+        e->worker = w;
+    else
+        c->worker = w;
 }
 
 static bool start(struct sched *s, struct fn *f, int64_t mono_ms, struct ev *e, struct call *c,
@@ -106,8 +149,7 @@ static bool start(struct sched *s, struct fn *f, int64_t mono_ms, struct ev *e, 
     struct worker *w = sched_worker_new(s, f, mono_ms);
     if (w == NULL)
         return false;
-    w->ev = e;
-    w->call = c;
+    bind(w, e, c);
     if (e != NULL)
         e->state = EV_BOUND;
     else
@@ -130,6 +172,7 @@ static void unqueue_call(struct sched *s, struct call *c)
         f->on_calls = false;
         TAILQ_REMOVE(&s->call_ring, f, call_link);
     }
+    s->look_starts = true; /* events' starts wait behind it */
 }
 
 static bool refuse(struct sched *s, struct call *c, enum sched_refusal why, struct sched_decision *ret)
@@ -147,10 +190,10 @@ static bool refuse(struct sched *s, struct call *c, enum sched_refusal why, stru
 static bool serve_call(struct sched *s, struct fn *f, int64_t mono_ms, struct sched_decision *ret)
 {
     struct call *c = TAILQ_FIRST(&f->calls);
-    struct worker *w = TAILQ_FIRST(&f->idle), *victim = NULL;
+    struct worker *w = TAILQ_FIRST(&f->idle);
     if (w != NULL) {
         unqueue_call(s, c);
-        w->call = c;
+        bind(w, NULL, c);
         run_on_idle(s, w, mono_ms, ret);
         return true;
     }
@@ -161,7 +204,7 @@ static bool serve_call(struct sched *s, struct fn *f, int64_t mono_ms, struct sc
         return refuse(s, c, SCHED_REFUSE_FAILED, ret);
     if (s->starting >= s->limits.worker_starts)
         return false;
-    switch (room_for(s, f, &victim)) {
+    switch (room_for(s, f, true, mono_ms)) {
     case ROOM_YES:
         unqueue_call(s, c);
         if (start(s, f, mono_ms, NULL, c, ret))
@@ -171,9 +214,6 @@ static bool serve_call(struct sched *s, struct fn *f, int64_t mono_ms, struct sc
         TAILQ_INSERT_HEAD(&s->call_ring, f, call_link);
         return refuse(s, c, SCHED_REFUSE_FAILED, ret);
     case ROOM_SOON:
-        return false;
-    case ROOM_STOP:
-        sched_doom(s, victim, SCHED_STOP_MAKE_ROOM);
         return false;
     case ROOM_NO:
         break;
@@ -200,7 +240,7 @@ static bool wants_more(const struct fn *f, int64_t mono_ms, int64_t *ret_at)
     if (f->live == 0)
         return true;
     int64_t queued = (int64_t)f->ready.len + (f->disk_more ? SCHED_WINDOW : 0);
-    int64_t start_us = (f->start_avg_ms > 0 ? f->start_avg_ms : SCHED_START_GUESS_MS) * 1000;
+    int64_t start_us = start_ms(f) * 1000;
     int64_t run_us = f->run_avg_us;
     const struct worker *oldest = TAILQ_FIRST(&f->busy);
     if (oldest != NULL && (mono_ms - oldest->since_ms) * 1000 > run_us)
@@ -219,58 +259,106 @@ static void wait_until(struct sched *s, struct fn *f, int64_t mono_ms)
         f->place = PLACE_TIMED;
 }
 
-/* Start a worker for e, f's first event, if that is due; otherwise put f where it has to wait. */
-static bool start_for(struct sched *s, struct fn *f, struct ev *e, int64_t mono_ms, struct sched_decision *ret)
+enum try {
+    TRY_STARTED, /* *ret is filled */
+    TRY_BUSY,    /* no start slot is free */
+    TRY_NO_ROOM, /* no memory now */
+    TRY_MOVED,   /* f waits for something else now */
+};
+
+/* Start a worker for f's first event. */
+static enum try try_start(struct sched *s, struct fn *f, struct ev *e, int64_t mono_ms, struct sched_decision *ret)
 {
     int64_t at;
-    struct worker *victim = NULL;
     if (f->failures > 0 && mono_ms < f->backoff_until) {
         if (s->lone == e)
             s->lone = NULL; /* others need not wait for a function that cannot start */
         wait_until(s, f, f->backoff_until);
-        return false;
+        return TRY_MOVED;
     }
     if (!wants_more(f, mono_ms, &at)) {
         wait_until(s, f, at);
-        return false;
+        return TRY_MOVED;
     }
     /* The last start slot is kept for functions that have no worker at all: a flood of one does not delay another. */
     uint32_t starts = s->limits.worker_starts;
     if (f->live > 0 && starts > 1)
         starts--;
-    if (s->starting >= starts) {
-        sched_place(s, f, PLACE_START);
-        return false;
-    }
-    switch (room_for(s, f, &victim)) {
-    case ROOM_YES:
-        break;
-    case ROOM_STOP:
-        /* A function that has workers already takes no other's. */
-        if (f->live == 0)
-            sched_doom(s, victim, SCHED_STOP_MAKE_ROOM);
-        sched_place(s, f, PLACE_START);
-        return false;
-    case ROOM_SOON:
-    case ROOM_NO:
-        sched_place(s, f, PLACE_START);
-        return false;
-    }
-    int64_t expires = e->expiry.at_ms;
+    if (s->starting >= starts)
+        return TRY_BUSY;
+    if (room_for(s, f, s->lone == e, mono_ms) != ROOM_YES)
+        return TRY_NO_ROOM;
     sched_unready(s, e);
-    e->expiry.at_ms = expires;
     sched_take_slot(s, f, false);
-    if (start(s, f, mono_ms, e, NULL, ret)) {
-        if (!TAILQ_EMPTY(&s->start))
-            sched_wake_start(s); /* more than one slot may have come free */
-        return true;
-    }
+    if (start(s, f, mono_ms, e, NULL, ret))
+        return TRY_STARTED;
     sched_give_slot(s, f, false);
     /* Out of memory: the queue on disk has the event, a later refill brings it back. */
     e->state = EV_SETTLING;
-    f->disk_more = true;
-    f->high_seq = e->seq - 1 < f->high_seq ? e->seq - 1 : f->high_seq;
+    sched_stays_on_disk(f, e->seq);
     sched_event_settled(s, e->seq);
+    return TRY_MOVED;
+}
+
+/* f is in s->first or s->more. Is it there for good reason still, and can it have its worker? */
+static enum try try_waiting(struct sched *s, struct fn *f, int64_t mono_ms, struct sched_decision *ret)
+{
+    struct ev *e = first_ready(f);
+    if (concurrency_check(&s->slots, &f->share) != CONCURRENCY_FREE || !TAILQ_EMPTY(&f->idle) ||
+        e->disruptions >= SCHED_LONE_DISRUPTIONS) {
+        sched_place(s, f, PLACE_RING);
+        return TRY_MOVED;
+    }
+    enum place right = f->live == 0 ? PLACE_FIRST : PLACE_MORE;
+    if (f->place != right) {
+        sched_place(s, f, right);
+        return TRY_MOVED;
+    }
+    enum try t = try_start(s, f, e, mono_ms, ret);
+    if (t == TRY_STARTED)
+        sched_place(s, f, PLACE_RING); /* to the end, if it has more */
+    return t;
+}
+
+static bool start_one_of(struct sched *s, struct fn_list *waiting, int64_t mono_ms, struct sched_decision *ret)
+{
+    struct fn *f, *next, *passed = NULL;
+    int looks = 0;
+    TAILQ_FOREACH_SAFE (f, waiting, link, next) {
+        if (++looks > START_LOOKS)
+            break;
+        switch (try_waiting(s, f, mono_ms, ret)) {
+        case TRY_STARTED:
+            if (passed != NULL)
+                passed->passed++;
+            return true;
+        case TRY_BUSY:
+            return false;
+        case TRY_NO_ROOM:
+            if (passed == NULL)
+                passed = f;
+            if (passed->passed >= PASSED_MAX)
+                return false;
+            break;
+        case TRY_MOVED:
+            break;
+        }
+    }
+    return false;
+}
+
+/* Starts for events wait behind those for calls, and those of functions that have a worker behind those that have none:
+ * memory that comes free is not taken from under them. */
+static bool step_starts(struct sched *s, int64_t mono_ms, struct sched_decision *ret)
+{
+    if (!s->look_starts || !TAILQ_EMPTY(&s->call_ring))
+        return false;
+    s->look_starts = false;
+    if (start_one_of(s, &s->first, mono_ms, ret) ||
+        (TAILQ_EMPTY(&s->first) && start_one_of(s, &s->more, mono_ms, ret))) {
+        s->look_starts = true; /* there may be room for the next */
+        return true;
+    }
     return false;
 }
 
@@ -286,6 +374,8 @@ static bool serve_event(struct sched *s, struct fn *f, int64_t mono_ms, struct s
         return expire(s, e, SCHED_EXPIRE_ZERO_RESERVED, ret);
     /* A function larger than all workers together may be can never start: the shell names it as a fault. */
     if (f->cfg.paused || f->cfg.memory_mb > s->limits.worker_memory_mb) {
+        if (s->lone == e)
+            s->lone = NULL;
         sched_unplace(s, f);
         return false;
     }
@@ -295,7 +385,7 @@ static bool serve_event(struct sched *s, struct fn *f, int64_t mono_ms, struct s
         s->lone = e;
         s->lone_since = mono_ms;
     }
-    if (s->lone != NULL && (s->lone != e || s->busy > 0))
+    if (s->lone != NULL && (s->lone != e || s->slots.busy > 0))
         return false; /* keeps its turn until the lone run is over */
     switch (concurrency_check(&s->slots, &f->share)) {
     case CONCURRENCY_RESERVED_FULL:
@@ -308,13 +398,41 @@ static bool serve_event(struct sched *s, struct fn *f, int64_t mono_ms, struct s
         break;
     }
     struct worker *w = TAILQ_FIRST(&f->idle);
-    if (w == NULL)
-        return start_for(s, f, e, mono_ms, ret);
+    if (w == NULL && s->lone == e)
+        return try_start(s, f, e, mono_ms, ret) == TRY_STARTED;
+    if (w == NULL) {
+        int64_t at;
+        if (f->failures > 0 && mono_ms < f->backoff_until)
+            wait_until(s, f, f->backoff_until);
+        else if (wants_more(f, mono_ms, &at))
+            sched_place(s, f, f->live == 0 ? PLACE_FIRST : PLACE_MORE);
+        else
+            wait_until(s, f, at);
+        return false;
+    }
     sched_unready(s, e);
     sched_take_slot(s, f, false);
-    w->ev = e;
+    bind(w, e, NULL);
     run_on_idle(s, w, mono_ms, ret);
     return true;
+}
+
+/* Round robin: whoever had a turn goes to the end. The ring is empty afterwards, or an event waits to run alone. */
+static bool step_ring(struct sched *s, int64_t mono_ms, struct sched_decision *ret)
+{
+    for (;;) {
+        if (TAILQ_EMPTY(&s->ring))
+            sched_wake_pool(s);
+        struct fn *f = TAILQ_FIRST(&s->ring);
+        if (f == NULL)
+            return false;
+        TAILQ_REMOVE(&s->ring, f, link);
+        TAILQ_INSERT_TAIL(&s->ring, f, link);
+        if (serve_event(s, f, mono_ms, ret))
+            return true;
+        if (s->lone != NULL)
+            return false;
+    }
 }
 
 static bool step_events(struct sched *s, int64_t mono_ms, struct sched_decision *ret)
@@ -324,18 +442,15 @@ static bool step_events(struct sched *s, int64_t mono_ms, struct sched_decision 
         sched_wake(s, fn_of_timer(it));
     if (s->lone != NULL && s->lone->state != EV_READY)
         return false; /* it runs alone */
+    if (s->lone != NULL && serve_event(s, s->lone->fn, mono_ms, ret))
+        return true;
     if (s->lone != NULL)
-        return serve_event(s, s->lone->fn, mono_ms, ret);
-    struct fn *f;
-    while ((f = TAILQ_FIRST(&s->ring)) != NULL) {
-        /* Round robin: whoever had a turn goes to the end. */
-        TAILQ_REMOVE(&s->ring, f, link);
-        TAILQ_INSERT_TAIL(&s->ring, f, link);
-        if (serve_event(s, f, mono_ms, ret))
+        return false; /* it still waits for others to end */
+    do {
+        /* Before idle workers are used again: a function without any may be waiting for the room of one. */
+        if (step_starts(s, mono_ms, ret) || step_ring(s, mono_ms, ret))
             return true;
-        if (s->lone != NULL)
-            return false;
-    }
+    } while (s->lone == NULL && s->look_starts && TAILQ_EMPTY(&s->call_ring));
     return false;
 }
 
@@ -347,6 +462,8 @@ static bool step_refill(struct sched *s, struct sched_decision *ret)
     TAILQ_REMOVE(&s->refills, f, refill_link);
     f->on_refill = false;
     f->refilling = true;
+    f->refill = ++s->n_refills;
+    TAILQ_INSERT_TAIL(&s->refilling, f, refill_link);
     f->disk_more = false; /* until the answer, or a new event that does not fit, says so again */
     *ret = (struct sched_decision){.kind = SCHED_REFILL,
                                    .fid = f->fid,
@@ -357,7 +474,7 @@ static bool step_refill(struct sched *s, struct sched_decision *ret)
 
 bool sched_next(struct sched *s, int64_t now_ms, int64_t mono_ms, struct sched_decision *ret)
 {
-    return step_expired(s, now_ms, ret) || step_runnable(s, mono_ms, ret) || step_calls(s, mono_ms, ret) ||
+    return step_expired(s, now_ms, ret) || step_runnable(s, now_ms, mono_ms, ret) || step_calls(s, mono_ms, ret) ||
            step_events(s, mono_ms, ret) || step_doomed(s, mono_ms, ret) || step_refill(s, ret);
 }
 

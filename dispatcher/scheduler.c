@@ -2,10 +2,7 @@
 
 #include <stdlib.h>
 
-#include "backoff.h"
 #include "sched_priv.h"
-
-enum { AVG_WEIGHT = 8 /* a new value counts for one part in so many */ };
 
 int sched_new(struct sched **ret, const struct sched_limits *limits)
 {
@@ -17,8 +14,12 @@ int sched_new(struct sched **ret, const struct sched_limits *limits)
     s->next_worker = 1;
     TAILQ_INIT(&s->ring);
     TAILQ_INIT(&s->pool);
-    TAILQ_INIT(&s->start);
+    TAILQ_INIT(&s->floor);
+    TAILQ_INIT(&s->first);
+    TAILQ_INIT(&s->more);
     TAILQ_INIT(&s->refills);
+    TAILQ_INIT(&s->refilling);
+    TAILQ_INIT(&s->strays);
     TAILQ_INIT(&s->call_ring);
     TAILQ_INIT(&s->runnable);
     TAILQ_INIT(&s->idle);
@@ -61,6 +62,11 @@ void sched_free(struct sched *s)
 
 /* --- waiting places ----------------------------------------------------------------------------------------------- */
 
+static struct fn_list *pool_of(struct sched *s, const struct fn *f)
+{
+    return f->share.reserved >= 0 ? &s->floor : &s->pool;
+}
+
 void sched_unplace(struct sched *s, struct fn *f)
 {
     switch (f->place) {
@@ -68,10 +74,14 @@ void sched_unplace(struct sched *s, struct fn *f)
         TAILQ_REMOVE(&s->ring, f, link);
         break;
     case PLACE_POOL:
-        TAILQ_REMOVE(&s->pool, f, link);
+        TAILQ_REMOVE(pool_of(s, f), f, link);
         break;
-    case PLACE_START:
-        TAILQ_REMOVE(&s->start, f, link);
+    case PLACE_FIRST:
+        TAILQ_REMOVE(&s->first, f, link);
+        s->look_starts = true; /* others may have waited behind it */
+        break;
+    case PLACE_MORE:
+        TAILQ_REMOVE(&s->more, f, link);
         break;
     case PLACE_TIMED:
         timerq_del(&s->timers, &f->timer);
@@ -89,27 +99,53 @@ void sched_place(struct sched *s, struct fn *f, enum place where)
     if (where == PLACE_RING)
         TAILQ_INSERT_TAIL(&s->ring, f, link);
     else if (where == PLACE_POOL)
-        TAILQ_INSERT_TAIL(&s->pool, f, link);
-    else if (where == PLACE_START)
-        TAILQ_INSERT_TAIL(&s->start, f, link);
+        TAILQ_INSERT_TAIL(pool_of(s, f), f, link);
+    else if (where == PLACE_FIRST)
+        TAILQ_INSERT_TAIL(&s->first, f, link);
+    else if (where == PLACE_MORE)
+        TAILQ_INSERT_TAIL(&s->more, f, link);
+    if (where == PLACE_FIRST || where == PLACE_MORE) {
+        f->passed = 0;
+        s->look_starts = true;
+    }
 }
 
 void sched_wake(struct sched *s, struct fn *f)
 {
-    if (f->place != PLACE_RING && timerq_first(&f->ready) != NULL)
+    if (timerq_first(&f->ready) == NULL)
+        return;
+    switch (f->place) {
+    case PLACE_RING:
+    case PLACE_POOL: /* its turn for a slot stands, whatever else is new */
+        break;
+    case PLACE_FIRST:
+    case PLACE_MORE:
+        s->look_starts = true;
+        if (!TAILQ_EMPTY(&f->idle))
+            sched_place(s, f, PLACE_RING);
+        else if (f->place == PLACE_MORE && f->live == 0)
+            sched_place(s, f, PLACE_FIRST);
+        break;
+    case PLACE_OFF:
+    case PLACE_TIMED:
+        sched_place(s, f, PLACE_RING);
+        break;
+    }
+}
+
+static void wake_if_free(struct sched *s, const struct fn_list *waiting)
+{
+    struct fn *f = TAILQ_FIRST(waiting);
+    if (f != NULL && concurrency_check(&s->slots, &f->share) == CONCURRENCY_FREE)
         sched_place(s, f, PLACE_RING);
 }
 
 void sched_wake_pool(struct sched *s)
 {
-    if (!TAILQ_EMPTY(&s->pool))
-        sched_place(s, TAILQ_FIRST(&s->pool), PLACE_RING);
-}
-
-void sched_wake_start(struct sched *s)
-{
-    if (!TAILQ_EMPTY(&s->start))
-        sched_place(s, TAILQ_FIRST(&s->start), PLACE_RING);
+    /* One slot may be all there is for both: they take turns at being asked first. */
+    s->pool_first = !s->pool_first;
+    wake_if_free(s, s->pool_first ? &s->pool : &s->floor);
+    wake_if_free(s, s->pool_first ? &s->floor : &s->pool);
 }
 
 void sched_want_refill(struct sched *s, struct fn *f)
@@ -122,14 +158,14 @@ void sched_want_refill(struct sched *s, struct fn *f)
 
 /* --- functions ---------------------------------------------------------------------------------------------------- */
 
-static struct fn *find_fn(const struct sched *s, uint64_t fid)
+struct fn *sched_fn(const struct sched *s, uint64_t fid)
 {
     struct fn *f = NULL;
     HASH_FIND(hh, s->fns, &fid, sizeof fid, f);
     return f;
 }
 
-static void unref_fn(struct sched *s, struct fn *f)
+void sched_unref(struct sched *s, struct fn *f)
 {
     f->refs--;
     if (f->refs > 0 || !f->deleted)
@@ -149,9 +185,81 @@ static void doom_outdated(struct sched *s, struct fn *f, bool all, enum sched_st
             sched_doom(s, w, why);
 }
 
+static void forget_ev(struct sched *s, struct ev *e)
+{
+    struct fn *f = e->fn;
+    if (e == s->lone)
+        s->lone = NULL;
+    if (e->state == EV_TOMB)
+        TAILQ_REMOVE(&f->tombs, e, tomb_link);
+    HASH_DEL(s->evs, e);
+    free(e);
+    sched_unref(s, f);
+}
+
+static bool make_ready(struct sched *s, struct ev *e, int64_t expires_at)
+{
+    struct fn *f = e->fn;
+    if (timerq_set(&f->ready, &e->ready, (int64_t)e->seq) < 0)
+        return false;
+    if (timerq_set(&s->expiry, &e->expiry, expires_at) < 0) {
+        timerq_del(&f->ready, &e->ready);
+        return false;
+    }
+    e->state = EV_READY;
+    s->window++;
+    sched_wake(s, f);
+    return true;
+}
+
+void sched_stays_on_disk(struct fn *f, uint64_t seq)
+{
+    f->disk_more = true;
+    if (seq <= f->high_seq)
+        f->high_seq = seq - 1;
+    /* A refill on its way moves the mark forward again, over this one. */
+    if (f->refilling && (f->missed == 0 || seq < f->missed))
+        f->missed = seq;
+}
+
+static void leave_on_disk(struct sched *s, struct ev *e)
+{
+    struct fn *f = e->fn;
+    sched_stays_on_disk(f, e->seq);
+    forget_ev(s, e);
+    sched_want_refill(s, f);
+}
+
+void sched_event_again(struct sched *s, struct ev *e)
+{
+    if (e == s->lone)
+        s->lone = NULL; /* chosen again when its turn comes */
+    if (!make_ready(s, e, e->expiry.at_ms))
+        leave_on_disk(s, e);
+}
+
+/* What a changed function's workers were being started for is decided anew: by its new code, limit or pause. */
+static void unbind_all(struct sched *s, struct fn *f, bool calls_too)
+{
+    struct worker *w, *next;
+    HASH_ITER (hh, s->workers, w, next) {
+        struct ev *e = w->ev;
+        struct call *c = w->call;
+        if (w->fn != f || (w->state != WORKER_STARTING && w->state != WORKER_RUNNABLE))
+            continue;
+        if (e != NULL) {
+            sched_unbind_waiting(s, w);
+            sched_event_again(s, e);
+        } else if (c != NULL && calls_too) {
+            sched_unbind_waiting(s, w);
+            sched_call_again(s, c);
+        }
+    }
+}
+
 int sched_function_put(struct sched *s, const struct sched_function *cfg)
 {
-    struct fn *f = find_fn(s, cfg->fid);
+    struct fn *f = sched_fn(s, cfg->fid);
     if (f == NULL) {
         f = calloc(1, sizeof *f);
         if (f == NULL)
@@ -173,11 +281,14 @@ int sched_function_put(struct sched *s, const struct sched_function *cfg)
     bool new_code = f->cfg.generation != cfg->generation;
     bool new_share = f->share.reserved != cfg->reserved;
     f->cfg = *cfg;
+    sched_unplace(s, f);
     /* An event that waits to run alone must not hold everything up for a function that is not to start any. */
     if (s->lone != NULL && s->lone->fn == f && s->lone->state == EV_READY && cfg->paused)
         s->lone = NULL;
     if (new_share)
         concurrency_set_reserved(&s->slots, &f->share, cfg->reserved);
+    if (new_code || new_share || cfg->paused)
+        unbind_all(s, f, new_code);
     if (new_code) {
         /* New code may be the cure of what could not be started. */
         f->failures = 0;
@@ -185,46 +296,28 @@ int sched_function_put(struct sched *s, const struct sched_function *cfg)
         f->run_avg_us = 0;
         doom_outdated(s, f, false, SCHED_STOP_OLD);
     }
+    s->look_starts = true;
     sched_wake(s, f);
-    if (new_share)
-        while (!TAILQ_EMPTY(&s->pool))
-            sched_wake_pool(s); /* the pool's size changed for everybody */
     return 0;
 }
 
-static void forget_ev(struct sched *s, struct ev *e)
+/* A refill has arrived: strays older than every one still on its way are of no use any more. */
+static void end_refill(struct sched *s, struct fn *f)
 {
-    struct fn *f = e->fn;
-    if (e == s->lone)
-        s->lone = NULL;
-    if (e->state == EV_TOMB)
-        TAILQ_REMOVE(&f->tombs, e, tomb_link);
-    HASH_DEL(s->evs, e);
-    free(e);
-    unref_fn(s, f);
-}
-
-static struct worker *worker_of(struct sched *s, const struct ev *e, const struct call *c)
-{
-    struct worker *w, *next;
-    HASH_ITER (hh, s->workers, w, next)
-        if ((e != NULL && w->ev == e) || (c != NULL && w->call == c))
-            return w;
-    return NULL;
-}
-
-/* The job bound to a worker that is still starting goes away; the worker will be ready without one. */
-static void unbind(struct sched *s, struct worker *w)
-{
-    bool is_call = w->call != NULL;
-    w->ev = NULL;
-    w->call = NULL;
-    sched_give_slot(s, w->fn, is_call);
+    struct ev *e;
+    f->refilling = false;
+    TAILQ_REMOVE(&s->refilling, f, refill_link);
+    const struct fn *oldest = TAILQ_FIRST(&s->refilling);
+    while ((e = TAILQ_FIRST(&s->strays)) != NULL && (oldest == NULL || e->refill < oldest->refill)) {
+        TAILQ_REMOVE(&s->strays, e, tomb_link);
+        HASH_DEL(s->evs, e);
+        free(e);
+    }
 }
 
 void sched_function_del(struct sched *s, uint64_t fid)
 {
-    struct fn *f = find_fn(s, fid);
+    struct fn *f = sched_fn(s, fid);
     struct ev *e, *next_e;
     if (f == NULL || f->deleted)
         return;
@@ -235,25 +328,26 @@ void sched_function_del(struct sched *s, uint64_t fid)
         TAILQ_REMOVE(&s->refills, f, refill_link);
         f->on_refill = false;
     }
+    if (f->refilling)
+        end_refill(s, f);
     f->refs++; /* for the length of this call */
     HASH_ITER (hh, s->evs, e, next_e) {
         if (e->fn != f || e->state == EV_RUNNING || e->state == EV_SETTLING)
             continue;
-        struct worker *w = e->state == EV_BOUND ? worker_of(s, e, NULL) : NULL;
-        if (w != NULL)
-            unbind(s, w);
+        if (e->state == EV_BOUND)
+            sched_unbind_waiting(s, e->worker);
         if (e->state == EV_READY)
             sched_unready(s, e);
         forget_ev(s, e);
     }
     doom_outdated(s, f, true, SCHED_STOP_OLD);
-    unref_fn(s, f);
-    unref_fn(s, f);
+    sched_unref(s, f);
+    sched_unref(s, f);
 }
 
 void sched_backlog(struct sched *s, uint64_t fid)
 {
-    struct fn *f = find_fn(s, fid);
+    struct fn *f = sched_fn(s, fid);
     if (f == NULL || f->deleted)
         return;
     f->disk_more = true;
@@ -262,16 +356,20 @@ void sched_backlog(struct sched *s, uint64_t fid)
 
 void sched_refilled(struct sched *s, uint64_t fid, bool more)
 {
-    struct fn *f = find_fn(s, fid);
+    struct fn *f = sched_fn(s, fid);
     if (f == NULL)
         return;
-    f->refilling = false;
-    f->disk_more = f->disk_more || more;
+    if (f->refilling)
+        end_refill(s, f);
+    f->disk_more = f->disk_more || more || f->missed > 0;
+    if (f->missed > 0 && f->missed <= f->high_seq)
+        f->high_seq = f->missed - 1;
+    f->missed = 0;
     f->refs++;
     while (!TAILQ_EMPTY(&f->tombs))
         forget_ev(s, TAILQ_FIRST(&f->tombs));
     sched_want_refill(s, f);
-    unref_fn(s, f);
+    sched_unref(s, f);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
@@ -293,24 +391,25 @@ void sched_unready(struct sched *s, struct ev *e)
     sched_want_refill(s, e->fn);
 }
 
-static bool make_ready(struct sched *s, struct ev *e, int64_t expires_at)
+static struct ev *new_ev(struct sched *s, struct fn *f, uint64_t seq)
 {
-    struct fn *f = e->fn;
-    if (timerq_set(&f->ready, &e->ready, (int64_t)e->seq) < 0)
-        return false;
-    if (timerq_set(&s->expiry, &e->expiry, expires_at) < 0) {
-        timerq_del(&f->ready, &e->ready);
-        return false;
+    struct ev *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return NULL;
+    e->seq = seq;
+    e->fn = f;
+    HASH_ADD(hh, s->evs, seq, sizeof e->seq, e);
+    if (e->hh.tbl == NULL) {
+        free(e);
+        return NULL;
     }
-    e->state = EV_READY;
-    s->window++;
-    sched_wake(s, f);
-    return true;
+    f->refs++;
+    return e;
 }
 
 bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in)
 {
-    struct fn *f = find_fn(s, fid);
+    struct fn *f = sched_fn(s, fid);
     struct ev *e = find_ev(s, in->seq);
     if (f == NULL || f->deleted)
         return false;
@@ -325,41 +424,35 @@ bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in
     }
     /* What lies behind the window on disk comes by a refill, in order; only the refill itself may move the mark. */
     if (behind && !in->from_disk && (f->disk_more || f->refilling)) {
-        f->disk_more = true;
+        sched_stays_on_disk(f, in->seq);
         sched_want_refill(s, f);
         return false;
     }
-    if (e != NULL && e->state == EV_TOMB) {
+    if (e != NULL && e->state == EV_TOMB && e->fn == NULL) {
+        TAILQ_REMOVE(&s->strays, e, tomb_link);
+        HASH_DEL(s->evs, e);
+        free(e);
+        e = NULL;
+    } else if (e != NULL && e->state == EV_TOMB) {
         TAILQ_REMOVE(&f->tombs, e, tomb_link);
         e->state = EV_SETTLING;
     }
     if (f->ready.len >= SCHED_WINDOW) {
-        f->disk_more = true;
-        if (!behind)
-            f->high_seq = in->seq - 1;
+        sched_stays_on_disk(f, in->seq);
         return false;
     }
     if (e == NULL) {
-        e = calloc(1, sizeof *e);
-        if (e == NULL)
-            return false;
-        e->seq = in->seq;
-        e->fn = f;
-        HASH_ADD(hh, s->evs, seq, sizeof e->seq, e);
-        if (e->hh.tbl == NULL) {
-            free(e);
+        e = new_ev(s, f, in->seq);
+        if (e == NULL) {
+            sched_stays_on_disk(f, in->seq);
             return false;
         }
-        f->refs++;
     }
     e->disruptions = in->disruptions;
     e->sync_start = in->sync_start || in->disruptions > 0;
     int64_t expires = in->max_age_ms > INT64_MAX - in->accepted_at_ms ? INT64_MAX : in->accepted_at_ms + in->max_age_ms;
     if (!make_ready(s, e, expires)) {
-        f->disk_more = true;
-        if (!behind)
-            f->high_seq = in->seq - 1;
-        forget_ev(s, e);
+        leave_on_disk(s, e);
         return false;
     }
     if (behind)
@@ -387,374 +480,35 @@ void sched_event_settled(struct sched *s, uint64_t seq)
         leave(s, e);
 }
 
+/* One that is not known here may be on its way in a refill that read it before: it is kept as a tomb, without a
+ * function, until every refill that is on its way now has arrived. */
+static void bury_stray(struct sched *s, uint64_t seq)
+{
+    struct ev *e = TAILQ_EMPTY(&s->refilling) ? NULL : calloc(1, sizeof *e);
+    if (e == NULL)
+        return; /* without memory, the start of its run will find that it is not queued */
+    e->seq = seq;
+    e->state = EV_TOMB;
+    e->refill = s->n_refills;
+    HASH_ADD(hh, s->evs, seq, sizeof e->seq, e);
+    if (e->hh.tbl == NULL)
+        free(e);
+    else
+        TAILQ_INSERT_TAIL(&s->strays, e, tomb_link);
+}
+
 void sched_event_forget(struct sched *s, uint64_t seq)
 {
     struct ev *e = find_ev(s, seq);
+    if (e == NULL)
+        bury_stray(s, seq);
     if (e == NULL || (e->state != EV_READY && e->state != EV_BOUND))
         return;
     if (e->state == EV_READY)
         sched_unready(s, e);
-    if (e->state == EV_BOUND) {
-        struct worker *w = worker_of(s, e, NULL);
-        if (w != NULL) {
-            if (w->state == WORKER_RUNNABLE) {
-                TAILQ_REMOVE(&s->runnable, w, link);
-                w->state = WORKER_STARTING;
-                unbind(s, w);
-                sched_worker_ready(s, w->id, w->since_ms);
-            } else {
-                unbind(s, w);
-            }
-        }
-    }
-    leave(s, e);
-}
-
-/* --- calls -------------------------------------------------------------------------------------------------------- */
-
-void sched_take_slot(struct sched *s, struct fn *f, bool is_call)
-{
-    concurrency_take(&s->slots, &f->share);
-    s->busy++;
-    s->busy_calls += is_call;
-}
-
-void sched_give_slot(struct sched *s, struct fn *f, bool is_call)
-{
-    concurrency_give(&s->slots, &f->share);
-    s->busy--;
-    s->busy_calls -= is_call;
-    sched_wake(s, f);
-    if (f->share.reserved < 0)
-        sched_wake_pool(s);
-}
-
-enum sched_refusal sched_call_add(struct sched *s, uint64_t fid, uint64_t id, int64_t mono_ms)
-{
-    struct fn *f = find_fn(s, fid);
-    if (f == NULL || f->deleted || s->draining)
-        return SCHED_REFUSE_FAILED;
-    switch (concurrency_check(&s->slots, &f->share)) {
-    case CONCURRENCY_RESERVED_FULL:
-        return SCHED_REFUSE_RESERVED;
-    case CONCURRENCY_ACCOUNT_FULL:
-        return SCHED_REFUSE_ACCOUNT;
-    case CONCURRENCY_FREE:
-        break;
-    }
-    /* An event that runs alone runs alone; one that waits for that is not to be starved by calls. */
-    if (s->lone != NULL && (s->lone->state != EV_READY || mono_ms - s->lone_since > SCHED_LONE_PATIENCE_MS))
-        return SCHED_REFUSE_ACCOUNT;
-    struct call *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return SCHED_REFUSE_FAILED;
-    c->id = id;
-    c->fn = f;
-    HASH_ADD(hh, s->calls, id, sizeof c->id, c);
-    if (c->hh.tbl == NULL) {
-        free(c);
-        return SCHED_REFUSE_FAILED;
-    }
-    f->refs++;
-    TAILQ_INSERT_TAIL(&f->calls, c, link);
-    if (!f->on_calls) {
-        f->on_calls = true;
-        TAILQ_INSERT_TAIL(&s->call_ring, f, call_link);
-    }
-    sched_take_slot(s, f, true);
-    return SCHED_REFUSE_NONE;
-}
-
-/* Out of the scheduler; its slot has been dealt with. */
-void sched_drop_call(struct sched *s, struct call *c)
-{
-    struct fn *f = c->fn;
-    if (c->state == CALL_PENDING) {
-        TAILQ_REMOVE(&f->calls, c, link);
-        if (TAILQ_EMPTY(&f->calls) && f->on_calls) {
-            f->on_calls = false;
-            TAILQ_REMOVE(&s->call_ring, f, call_link);
-        }
-    }
-    HASH_DEL(s->calls, c);
-    free(c);
-    unref_fn(s, f);
-}
-
-void sched_call_gone(struct sched *s, uint64_t id)
-{
-    struct call *c = NULL;
-    HASH_FIND(hh, s->calls, &id, sizeof id, c);
-    if (c == NULL || c->state == CALL_RUNNING)
-        return;
-    if (c->state == CALL_PENDING) {
-        sched_give_slot(s, c->fn, true);
-        sched_drop_call(s, c);
-        return;
-    }
-    struct worker *w = worker_of(s, NULL, c);
-    BIDE_ASSERT(w != NULL, "a bound call without a worker");
-    if (w->state == WORKER_RUNNABLE)
-        return; /* about to be handed over */
-    unbind(s, w);
-    sched_drop_call(s, c);
-}
-
-/* --- workers ------------------------------------------------------------------------------------------------------ */
-
-static struct worker *find_worker(const struct sched *s, uint64_t id)
-{
-    struct worker *w = NULL;
-    HASH_FIND(hh, s->workers, &id, sizeof id, w);
-    return w;
-}
-
-struct worker *sched_worker_new(struct sched *s, struct fn *f, int64_t mono_ms)
-{
-    struct worker *w = calloc(1, sizeof *w);
-    if (w == NULL)
-        return NULL;
-    w->id = s->next_worker;
-    HASH_ADD(hh, s->workers, id, sizeof w->id, w);
-    if (w->hh.tbl == NULL) {
-        free(w);
-        return NULL;
-    }
-    s->next_worker++;
-    w->fn = f;
-    w->generation = f->cfg.generation;
-    w->memory_mb = f->cfg.memory_mb;
-    w->state = WORKER_STARTING;
-    w->first_start = true;
-    w->since_ms = mono_ms;
-    f->refs++;
-    f->live++;
-    s->memory_mb += w->memory_mb;
-    s->starting++;
-    return w;
-}
-
-static void free_worker(struct sched *s, struct worker *w)
-{
-    struct fn *f = w->fn;
-    f->between -= w->between;
-    if (w->first_start)
-        s->starting--;
-    if (w->state == WORKER_STOPPING || w->state == WORKER_DOOMED)
-        s->leaving_mb -= w->memory_mb;
     else
-        f->live--;
-    s->memory_mb -= w->memory_mb;
-    HASH_DEL(s->workers, w);
-    free(w);
-    sched_wake(s, f);
-    sched_wake_start(s);
-    unref_fn(s, f);
-}
-
-static void leave_lists(struct sched *s, struct worker *w)
-{
-    if (w->state == WORKER_IDLE) {
-        TAILQ_REMOVE(&s->idle, w, link);
-        TAILQ_REMOVE(&w->fn->idle, w, fn_link);
-    } else if (w->state == WORKER_RUNNABLE) {
-        TAILQ_REMOVE(&s->runnable, w, link);
-    } else if (w->state == WORKER_BUSY) {
-        TAILQ_REMOVE(&w->fn->busy, w, fn_link);
-    } else if (w->state == WORKER_DOOMED) {
-        TAILQ_REMOVE(&s->doomed, w, link);
-    }
-}
-
-void sched_doom(struct sched *s, struct worker *w, enum sched_stop why)
-{
-    leave_lists(s, w);
-    w->state = WORKER_DOOMED;
-    w->why = why;
-    w->fn->live--;
-    s->leaving_mb += w->memory_mb;
-    TAILQ_INSERT_TAIL(&s->doomed, w, link);
-}
-
-static int64_t moving(int64_t avg, int64_t value)
-{
-    if (value < 1)
-        value = 1;
-    return avg == 0 ? value : avg + (value - avg) / AVG_WEIGHT;
-}
-
-static void become_idle(struct sched *s, struct worker *w, int64_t mono_ms)
-{
-    struct fn *f = w->fn;
-    leave_lists(s, w);
-    w->since_ms = mono_ms;
-    w->state = WORKER_STARTING; /* on no list */
-    if (f->deleted || w->generation != f->cfg.generation || s->draining) {
-        sched_doom(s, w, s->draining ? SCHED_STOP_DRAIN : SCHED_STOP_OLD);
-        return;
-    }
-    w->state = WORKER_IDLE;
-    TAILQ_INSERT_TAIL(&s->idle, w, link);
-    TAILQ_INSERT_HEAD(&f->idle, w, fn_link);
-    sched_wake(s, f);
-    sched_wake_start(s); /* somebody may want its room */
-}
-
-static void not_between(struct worker *w)
-{
-    w->fn->between -= w->between;
-    w->between = false;
-}
-
-void sched_worker_ready(struct sched *s, uint64_t id, int64_t mono_ms)
-{
-    struct worker *w = find_worker(s, id);
-    if (w == NULL || w->state != WORKER_STARTING)
-        return;
-    not_between(w);
-    if (w->first_start) {
-        w->first_start = false;
-        s->starting--;
-        w->fn->start_avg_ms = moving(w->fn->start_avg_ms, mono_ms - w->since_ms);
-        w->fn->failures = 0;
-        sched_wake_start(s);
-    }
-    if (w->ev == NULL && w->call == NULL) {
-        become_idle(s, w, mono_ms);
-        return;
-    }
-    w->state = WORKER_RUNNABLE;
-    TAILQ_INSERT_TAIL(&s->runnable, w, link);
-}
-
-void sched_worker_start_failed(struct sched *s, uint64_t id, int64_t mono_ms)
-{
-    struct worker *w = find_worker(s, id);
-    if (w == NULL)
-        return;
-    struct fn *f = w->fn;
-    f->failures++;
-    f->backoff_until =
-        mono_ms + backoff_requeue_wait(s->limits.requeue_first_ms, s->limits.requeue_max_ms, f->failures);
-    leave_lists(s, w);
-    struct ev *e = w->ev;
-    struct call *c = w->call;
-    if (e != NULL || c != NULL)
-        unbind(s, w);
-    if (c != NULL) {
-        /* Back among the pending ones: the decision that follows refuses it, since the function backs off. */
-        sched_take_slot(s, f, true);
-        c->state = CALL_PENDING;
-        TAILQ_INSERT_HEAD(&f->calls, c, link);
-        if (!f->on_calls) {
-            f->on_calls = true;
-            TAILQ_INSERT_TAIL(&s->call_ring, f, call_link);
-        }
-    }
-    if (e != NULL) {
-        if (e == s->lone)
-            s->lone = NULL; /* chosen again when its turn comes */
-        if (!make_ready(s, e, e->expiry.at_ms)) {
-            f->disk_more = true;
-            f->high_seq = e->seq - 1 < f->high_seq ? e->seq - 1 : f->high_seq;
-            forget_ev(s, e);
-        }
-    }
-    w->state = WORKER_STARTING;
-    free_worker(s, w);
-}
-
-bool sched_worker_init_failed(struct sched *s, uint64_t id, struct sched_job *ret)
-{
-    struct worker *w = find_worker(s, id);
-    if (w == NULL)
-        return false;
-    if (w->first_start) {
-        w->first_start = false;
-        s->starting--;
-        sched_wake_start(s);
-    }
-    leave_lists(s, w);
-    w->state = WORKER_STOPPING;
-    w->fn->live--;
-    s->leaving_mb += w->memory_mb;
-    if (w->ev == NULL && w->call == NULL)
-        return false;
-    *ret = sched_job_of(s, w);
-    struct ev *e = w->ev;
-    struct call *c = w->call;
-    unbind(s, w);
-    if (e != NULL) {
-        e->state = EV_SETTLING;
-        if (e == s->lone)
-            s->lone = NULL;
-    } else {
-        sched_drop_call(s, c);
-    }
-    return true;
-}
-
-void sched_job_done(struct sched *s, uint64_t id, bool usable, int64_t mono_ms)
-{
-    struct worker *w = find_worker(s, id);
-    if (w == NULL || w->state != WORKER_BUSY)
-        return;
-    struct fn *f = w->fn;
-    struct ev *e = w->ev;
-    struct call *c = w->call;
-    f->run_avg_us = moving(f->run_avg_us, (mono_ms - w->since_ms) * 1000 + 500);
-    leave_lists(s, w);
-    w->state = WORKER_STARTING;
-    w->since_ms = mono_ms;
-    unbind(s, w);
-    if (e != NULL) {
-        e->state = EV_SETTLING;
-        if (e == s->lone)
-            s->lone = NULL;
-    } else if (c != NULL) {
-        sched_drop_call(s, c);
-    }
-    if (usable) {
-        become_idle(s, w, mono_ms);
-    } else {
-        w->between = true;
-        f->between++;
-    }
-}
-
-void sched_worker_gone(struct sched *s, uint64_t id, int64_t mono_ms)
-{
-    struct worker *w = find_worker(s, id);
-    if (w == NULL)
-        return;
-    if (w->state == WORKER_BUSY)
-        sched_job_done(s, id, false, mono_ms);
-    else if (w->ev != NULL || w->call != NULL) {
-        sched_worker_start_failed(s, id, mono_ms);
-        return;
-    }
-    leave_lists(s, w);
-    if (w->state == WORKER_IDLE || w->state == WORKER_RUNNABLE)
-        w->state = WORKER_STARTING;
-    free_worker(s, w);
-}
-
-void sched_drain(struct sched *s)
-{
-    struct worker *w, *next;
-    s->draining = true;
-    TAILQ_FOREACH_SAFE (w, &s->idle, link, next)
-        sched_doom(s, w, SCHED_STOP_DRAIN);
-}
-
-struct sched_job sched_job_of(const struct sched *s, const struct worker *w)
-{
-    if (w->call != NULL)
-        return (struct sched_job){.sync = true, .fid = w->fn->fid, .key = w->call->id};
-    return (struct sched_job){.fid = w->fn->fid,
-                              .key = w->ev->seq,
-                              .lone = w->ev == s->lone,
-                              .sync_start = w->ev->sync_start || w->ev == s->lone};
+        sched_unbind_waiting(s, e->worker);
+    leave(s, e);
 }
 
 /* --- looking at it ------------------------------------------------------------------------------------------------ */
@@ -766,7 +520,7 @@ void sched_stats(const struct sched *s, struct sched_stats *ret)
                                 .starting = s->starting,
                                 .memory_mb = s->memory_mb,
                                 .running_sync = s->busy_calls,
-                                .running_async = s->busy - s->busy_calls,
+                                .running_async = (uint64_t)s->slots.busy - s->busy_calls,
                                 .window = s->window};
     TAILQ_FOREACH (w, &s->idle, link)
         ret->idle++;
@@ -785,12 +539,12 @@ size_t sched_worker_ids(const struct sched *s, uint64_t **ret)
 
 uint64_t sched_worker_function(const struct sched *s, uint64_t worker)
 {
-    const struct worker *w = find_worker(s, worker);
+    const struct worker *w = sched_worker(s, worker);
     return w != NULL ? w->fn->fid : 0;
 }
 
 int64_t sched_function_backoff(const struct sched *s, uint64_t fid, int64_t mono_ms)
 {
-    const struct fn *f = find_fn(s, fid);
+    const struct fn *f = sched_fn(s, fid);
     return f != NULL && f->failures > 0 && f->backoff_until > mono_ms ? f->backoff_until - mono_ms : 0;
 }

@@ -89,6 +89,19 @@ static void test_change_while_busy(void **state)
     assert_int_equal(all.reserved_sum, 0);
 }
 
+/* A reservation made while the pool is busy does not lift the sum over the account's. */
+static void test_never_over_account(void **state)
+{
+    (void)state;
+    take(&b, 10);
+    concurrency_set_reserved(&all, &a, 4);
+    assert_int_equal(concurrency_check(&all, &a), CONCURRENCY_ACCOUNT_FULL);
+    concurrency_give(&all, &b);
+    take(&a, 1);
+    assert_int_equal(concurrency_check(&all, &a), CONCURRENCY_ACCOUNT_FULL);
+    assert_int_equal(concurrency_check(&all, &b), CONCURRENCY_ACCOUNT_FULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +110,7 @@ int main(void)
         cmocka_unit_test_setup(test_floor, setup),
         cmocka_unit_test_setup(test_zero, setup),
         cmocka_unit_test_setup(test_change_while_busy, setup),
+        cmocka_unit_test_setup(test_never_over_account, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
