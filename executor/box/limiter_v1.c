@@ -20,7 +20,9 @@ static const struct {
 
 static int v1_open(struct limiter *l, const struct limiter_where *w, struct err *e)
 {
-    for (int i = 0; i < V1_N; i++) {
+    /* The freezer, which is the last, first: what a killed predecessor left frozen cannot die before it is thawed, and
+     * the other hierarchies would be waited for in vain. */
+    for (int i = V1_N - 1; i >= 0; i--) {
         char own[CGROUP_PATH_MAX];
         struct err why = {0};
         l->base[i][0] = '\0';
@@ -43,7 +45,7 @@ static int v1_open(struct limiter *l, const struct limiter_where *w, struct err 
 
 static void v1_close(struct limiter *l)
 {
-    for (int i = 0; i < V1_N; i++)
+    for (int i = V1_N - 1; i >= 0; i--)
         if (l->base[i][0] != '\0')
             cgroup_remove_tree(l->base[i]);
 }

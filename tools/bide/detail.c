@@ -8,7 +8,8 @@
 
 static void print_block(const char *title, const char *text)
 {
-    (void)printf("    %s:\n", title);
+    if (title[0] != '\0')
+        (void)printf("    %s:\n", title);
     for (const char *p = text; *p != '\0';) {
         size_t n = strcspn(p, "\n");
         (void)fputs("      ", stdout);

@@ -230,6 +230,13 @@ static void on_stop_signal(int signo, void *arg)
     dispatcher_shutdown(g->dispatcher, setting(g, SET_SHUTDOWN_GRACE), dispatcher_drained, g);
 }
 
+static void on_hangup(int signo, void *arg)
+{
+    (void)signo;
+    (void)arg;
+    log_warn("engine", "SIGHUP: settings are read at start only; restart bided to change them");
+}
+
 static int start(struct engine *g, bool unclean, struct err *e)
 {
     int rc = open_front(g, unclean, e);
@@ -238,7 +245,7 @@ static int start(struct engine *g, bool unclean, struct err *e)
     if (rc < 0)
         return rc;
     if (loop_signal(g->api_loop, SIGTERM, on_stop_signal, g) < 0 ||
-        loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 ||
+        loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 || loop_signal(g->api_loop, SIGHUP, on_hangup, g) < 0 ||
         loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
