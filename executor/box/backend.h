@@ -11,10 +11,10 @@ struct limiter_ops {
     int (*open)(struct limiter *l, const struct limiter_where *w, struct err *e);
     void (*close)(struct limiter *l);
     int (*prepare)(struct limiter *l, uint32_t slot, const struct limiter_set *s, struct err *e);
-    int (*attach)(struct limiter *l, uint32_t slot, pid_t pid, struct err *e);
+    int (*join_fds)(const struct limiter *l, uint32_t slot, int fds[LIMITER_JOIN_MAX], struct err *e); /* may be NULL */
     int (*cpu)(struct limiter *l, uint32_t slot, uint64_t millicpus, struct err *e);
     int (*freeze)(struct limiter *l, uint32_t slot, bool frozen, struct err *e);
-    int (*place_init)(struct limiter *l, uint32_t slot, pid_t init, bool inside, struct err *e); /* may be NULL */
+    int (*freezer_fd)(const struct limiter *l, uint32_t slot); /* may be NULL */
     void (*stat)(struct limiter *l, uint32_t slot, struct limiter_stat *ret);
     int (*peak_fd)(struct limiter *l, uint32_t slot);
     void (*kill)(struct limiter *l, uint32_t slot);

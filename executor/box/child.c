@@ -20,7 +20,7 @@
 #include "ns.h"
 #include "rlimit.h"
 
-enum { JOB_TEXT_MAX = 512 * 1024, KEPT_MAX = PROFILE_TREES_MAX + 8, FD_ASIDE = 64 };
+enum { JOB_TEXT_MAX = 512 * 1024, KEPT_MAX = PROFILE_TREES_MAX + LIMITER_JOIN_MAX + 8, FD_ASIDE = 64 };
 
 static _Noreturn void give_up(struct child *c, const char *step, const struct err *e)
 {
@@ -45,13 +45,16 @@ static void close_others(struct child *c)
 {
     int keep[KEPT_MAX];
     size_t n = 0;
-    const int own[] = {STDERR_FILENO, c->ctl, c->log, c->init, c->lock, c->code_dir};
+    const int own[] = {STDERR_FILENO, c->ctl, c->log, c->init, c->lock, c->freezer, c->code_dir};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (own[i] >= 0)
             keep[n++] = own[i];
     for (size_t i = 0; i < PROFILE_TREES_MAX; i++)
         if (c->tree[i] >= 0)
             keep[n++] = c->tree[i];
+    for (size_t i = 0; i < LIMITER_JOIN_MAX; i++)
+        if (c->join[i] >= 0)
+            keep[n++] = c->join[i];
     qsort(keep, n, sizeof keep[0], by_number);
     unsigned from = 0;
     for (size_t i = 0; i < n; i++) {
@@ -60,6 +63,17 @@ static void close_others(struct child *c)
         from = (unsigned)keep[i] + 1;
     }
     (void)close_range(from, ~0U, 0);
+}
+
+/* Before anything else: whatever the set-up takes counts already. */
+static int join_groups(struct child *c, struct err *e)
+{
+    for (size_t i = 0; i < LIMITER_JOIN_MAX; i++) {
+        if (c->join[i] >= 0 && write(c->join[i], "0", 1) != 1)
+            return err_sys(e, ERR_IO, errno, "join a cgroup");
+        fd_close(&c->join[i]);
+    }
+    return 0;
 }
 
 static void wait_for_go(struct child *c)
@@ -254,16 +268,18 @@ static int make_job(const struct child *c, uint16_t port, int *ret_fd, struct er
 /* The exec wipes the executor process's memory and environment out of the box. */
 static int exec_init(struct child *c, int job, struct err *e)
 {
-    const int from[] = {c->ctl, job, c->lock, c->init}, to[] = {INIT_FD_CTL, INIT_FD_JOB, INIT_FD_LOCK, INIT_FD_END};
-    int aside[4];
-    for (size_t i = 0; i < 4; i++) {
+    const int from[] = {c->ctl, job, c->lock, c->freezer, c->init};
+    const int to[] = {INIT_FD_CTL, INIT_FD_JOB, INIT_FD_LOCK, INIT_FD_FREEZER, INIT_FD_END};
+    enum { N = sizeof to / sizeof to[0] };
+    int aside[N];
+    for (size_t i = 0; i < N; i++) {
         aside[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, FD_ASIDE);
         if (from[i] >= 0 && aside[i] < 0)
             return err_sys(e, ERR_IO, errno, "descriptors of init");
     }
     c->ctl = aside[0];
     (void)close_range(INIT_FD_CTL, FD_ASIDE - 1, 0);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < N; i++)
         if (aside[i] >= 0 && dup2(aside[i], to[i]) < 0)
             return err_sys(e, ERR_IO, errno, "descriptors of init");
     if (fd_set_cloexec(INIT_FD_END) < 0)
@@ -280,6 +296,8 @@ _Noreturn void child_main(struct child *c)
     uint16_t port = 0;
     int job = -1;
     close_others(c);
+    if (join_groups(c, &e) < 0)
+        give_up(c, "limits", &e);
     wait_for_go(c);
     for (size_t i = 0; i < c->profile->n; i++) {
         const struct op *o = &c->profile->op[i];

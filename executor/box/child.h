@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "filter.h"
+#include "limiter.h"
 #include "profile.h"
 
 /* Everything the child needs, made by the parent before the clone. Descriptors are the child's copies. */
@@ -18,6 +19,8 @@ struct child {
     int log;                     /* write end of the log pipe */
     int init;                    /* sealed memfd of bide-init */
     int lock;                    /* workers.lock, or -1 */
+    int join[LIMITER_JOIN_MAX];  /* limiter_join_fds */
+    int freezer;                 /* limiter_freezer_fd, or -1 */
     int code_dir;                /* sandbox = off: working directory; else -1 */
     int tree[PROFILE_TREES_MAX]; /* -1 where the child grabs it itself */
     uid_t uid;                   /* sandbox = off */

@@ -30,12 +30,14 @@ struct ctl_msg {
 };
 
 /* Descriptors that init is executed with; 0, 1 and 2 are the program's. */
-enum { INIT_FD_CTL = 3, INIT_FD_JOB = 4, INIT_FD_LOCK = 5, INIT_FD_END = 6 };
+enum { INIT_FD_CTL = 3, INIT_FD_JOB = 4, INIT_FD_LOCK = 5, INIT_FD_FREEZER = 6, INIT_FD_END = 7 };
 
 enum {
     JOB_MAGIC = 0x62696465,
     JOB_BOXED = 1,    /* init is PID 1 of a pid namespace */
     JOB_LANDLOCK = 2, /* add a Landlock domain when the kernel has one */
+    JOB_FREEZER =
+        4, /* the program's process writes "0" to INIT_FD_FREEZER: its own move into the group that is frozen */
     JOB_STRINGS_MAX = 512,
     JOB_INSNS_MAX = 4096,
 };

@@ -178,7 +178,11 @@ static _Noreturn void be_program(int failed_fd)
     (void)umask(022);
     if ((job.flags & JOB_LANDLOCK) != 0)
         add_landlock();
-    int rc = (int)syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
+    int rc = 0;
+    if ((job.flags & JOB_FREEZER) != 0 && write(INIT_FD_FREEZER, "0", 1) != 1)
+        rc = -1;
+    if (rc == 0)
+        rc = (int)syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
     if (rc == 0 && job.filter.len > 0)
         rc = prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &job.filter);
     if (rc == 0)

@@ -76,9 +76,11 @@ int limiter_clone_fd(const struct limiter *l, uint32_t slot)
     return l->slot[slot].clone_fd;
 }
 
-int limiter_attach(struct limiter *l, uint32_t slot, pid_t pid, struct err *e)
+int limiter_join_fds(const struct limiter *l, uint32_t slot, int fds[LIMITER_JOIN_MAX], struct err *e)
 {
-    return l->ops != NULL ? l->ops->attach(l, slot, pid, e) : 0;
+    for (int i = 0; i < LIMITER_JOIN_MAX; i++)
+        fds[i] = -1;
+    return l->ops != NULL && l->ops->join_fds != NULL ? l->ops->join_fds(l, slot, fds, e) : 0;
 }
 
 int limiter_cpu(struct limiter *l, uint32_t slot, uint64_t millicpus, struct err *e)
@@ -91,11 +93,11 @@ int limiter_freeze(struct limiter *l, uint32_t slot, bool frozen, struct err *e)
     return (limiter_features(l) & LIMITER_FREEZE) != 0 ? l->ops->freeze(l, slot, frozen, e) : 0;
 }
 
-int limiter_place_init(struct limiter *l, uint32_t slot, pid_t init, bool inside, struct err *e)
+int limiter_freezer_fd(const struct limiter *l, uint32_t slot)
 {
-    if ((limiter_features(l) & LIMITER_FREEZE) == 0 || l->ops->place_init == NULL)
-        return 0;
-    return l->ops->place_init(l, slot, init, inside, e);
+    if ((limiter_features(l) & LIMITER_FREEZE) == 0 || l->ops->freezer_fd == NULL)
+        return -1;
+    return l->ops->freezer_fd(l, slot);
 }
 
 void limiter_stat(struct limiter *l, uint32_t slot, struct limiter_stat *ret)

@@ -3,7 +3,7 @@
  *
  *   limiter_open(&l, &where, "bide-803-1f2", n_slots, &err);   // sweeps what a killed predecessor left under that name
  *   limiter_prepare(l, slot, &set, &err);       // before the clone
- *   clone3 with limiter_clone_fd(l, slot), then limiter_attach(l, slot, pid, &err) while the child waits
+ *   clone3 with limiter_clone_fd(l, slot); the child first writes "0" to each of limiter_join_fds(l, slot, ...)
  *   limiter_stat(l, slot, &st); limiter_freeze(l, slot, true); ...
  *   limiter_reset(l, slot);                     // the box is dead: the slot's groups are kept for the next one
  *   limiter_close(l);                           // removes them
@@ -62,8 +62,13 @@ const char *limiter_why_not(const struct limiter *l); /* what stood in the way o
 
 /* ERR_IO with file and errno in e. */
 int limiter_prepare(struct limiter *l, uint32_t slot, const struct limiter_set *s, struct err *e) BIDE_MUST_USE;
-int limiter_clone_fd(const struct limiter *l, uint32_t slot); /* borrowed, for CLONE_INTO_CGROUP; -1 = attach instead */
-int limiter_attach(struct limiter *l, uint32_t slot, pid_t pid, struct err *e) BIDE_MUST_USE;
+int limiter_clone_fd(const struct limiter *l, uint32_t slot); /* borrowed, for CLONE_INTO_CGROUP; -1 = join instead */
+
+/* v1: a process moved by another makes that other wait, 10 ms and more, until the kernel has seen every processor; one
+ * that moves itself, having one thread, waits for nobody. So the child joins by writing "0" to these new descriptors,
+ * its rights being those of who opened them. The unused ones are -1. ERR_IO. */
+enum { LIMITER_JOIN_MAX = 3 };
+int limiter_join_fds(const struct limiter *l, uint32_t slot, int fds[LIMITER_JOIN_MAX], struct err *e) BIDE_MUST_USE;
 int limiter_cpu(struct limiter *l, uint32_t slot, uint64_t millicpus, struct err *e) BIDE_MUST_USE;
 
 /* Asks; the kernel freezes as soon as every process has reached a safe point. A back end without LIMITER_FREEZE does
@@ -71,9 +76,9 @@ int limiter_cpu(struct limiter *l, uint32_t slot, uint64_t millicpus, struct err
 int limiter_freeze(struct limiter *l, uint32_t slot, bool frozen, struct err *e);
 
 /* A v1 freezer holds even against SIGKILL, so a box's init must not be in the group that is frozen: it could not die
- * with the executor process. But what it forks must be. inside: before the clone's child forks anything and before a
- * reset; outside: once the program runs. */
-int limiter_place_init(struct limiter *l, uint32_t slot, pid_t init, bool inside, struct err *e) BIDE_MUST_USE;
+ * with the executor process. limiter_join_fds leaves that group out, and each program joins it by this descriptor
+ * before its exec. New, or -1 when the back end needs none of this. */
+int limiter_freezer_fd(const struct limiter *l, uint32_t slot);
 
 void limiter_stat(struct limiter *l, uint32_t slot, struct limiter_stat *ret);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "base/fdutil.h"
 
 static const struct {
     const char *controller;
@@ -74,8 +75,7 @@ static int v1_cpu(struct limiter *l, uint32_t slot, uint64_t millicpus, struct e
 {
     char dir[CGROUP_PATH_MAX];
     limiter_slot_dir(l, V1_CPU, slot, dir);
-    int rc = cgroup_write_u64(dir, "cpu.cfs_period_us", CGROUP_QUOTA_PERIOD_US, e);
-    return rc == 0 ? cgroup_write_u64(dir, "cpu.cfs_quota_us", cgroup_quota_us(millicpus), e) : rc;
+    return cgroup_write_u64(dir, "cpu.cfs_quota_us", cgroup_quota_us(millicpus), e);
 }
 
 static int v1_prepare(struct limiter *l, uint32_t slot, const struct limiter_set *s, struct err *e)
@@ -99,20 +99,33 @@ static int v1_prepare(struct limiter *l, uint32_t slot, const struct limiter_set
         limiter_slot_dir(l, V1_PIDS, slot, dir);
         rc = cgroup_write_u64(dir, "pids.max", s->pids, e);
     }
-    if (rc == 0 && (l->features & LIMITER_CPU) != 0)
-        rc = v1_cpu(l, slot, s->cpu_millicpus, e);
+    if (rc == 0 && (l->features & LIMITER_CPU) != 0) {
+        limiter_slot_dir(l, V1_CPU, slot, dir);
+        rc = cgroup_write_u64(dir, "cpu.cfs_period_us", CGROUP_QUOTA_PERIOD_US, e);
+        if (rc == 0)
+            rc = v1_cpu(l, slot, s->cpu_millicpus, e);
+    }
     return rc;
 }
 
-static int v1_attach(struct limiter *l, uint32_t slot, pid_t pid, struct err *e)
+static int open_tasks(const struct limiter *l, int controller, uint32_t slot, int *ret_fd, struct err *e)
 {
+    char dir[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX];
+    limiter_slot_dir(l, controller, slot, dir);
+    cgroup_join(path, dir, "tasks");
+    *ret_fd = open(path, O_WRONLY | O_CLOEXEC);
+    return *ret_fd < 0 ? err_sys(e, ERR_IO, errno, "open %s", path) : 0;
+}
+
+static int v1_join_fds(const struct limiter *l, uint32_t slot, int fds[LIMITER_JOIN_MAX], struct err *e)
+{
+    static const int joined[LIMITER_JOIN_MAX] = {V1_MEMORY, V1_PIDS, V1_CPU};
     int rc = 0;
-    for (int i = 0; i < V1_N && rc == 0; i++)
-        if (l->base[i][0] != '\0') {
-            char dir[CGROUP_PATH_MAX];
-            limiter_slot_dir(l, i, slot, dir);
-            rc = cgroup_write_u64(dir, "cgroup.procs", (uint64_t)pid, e);
-        }
+    for (int i = 0; i < LIMITER_JOIN_MAX && rc == 0; i++)
+        if (l->base[joined[i]][0] != '\0')
+            rc = open_tasks(l, joined[i], slot, &fds[i], e);
+    for (int i = 0; i < LIMITER_JOIN_MAX && rc < 0; i++)
+        fd_close(&fds[i]);
     return rc;
 }
 
@@ -123,11 +136,11 @@ static int v1_freeze(struct limiter *l, uint32_t slot, bool frozen, struct err *
     return cgroup_write(dir, "freezer.state", frozen ? "FROZEN" : "THAWED", e);
 }
 
-static int v1_place_init(struct limiter *l, uint32_t slot, pid_t init, bool inside, struct err *e)
+static int v1_freezer_fd(const struct limiter *l, uint32_t slot)
 {
-    char dir[CGROUP_PATH_MAX];
-    limiter_slot_dir(l, V1_FREEZER, slot, dir);
-    return cgroup_write_u64(inside ? dir : l->base[V1_FREEZER], "cgroup.procs", (uint64_t)init, e);
+    int fd;
+    (void)open_tasks(l, V1_FREEZER, slot, &fd, NULL);
+    return fd;
 }
 
 static void v1_stat(struct limiter *l, uint32_t slot, struct limiter_stat *ret)
@@ -176,10 +189,10 @@ const struct limiter_ops limiter_v1 = {
     .open = v1_open,
     .close = v1_close,
     .prepare = v1_prepare,
-    .attach = v1_attach,
+    .join_fds = v1_join_fds,
     .cpu = v1_cpu,
     .freeze = v1_freeze,
-    .place_init = v1_place_init,
+    .freezer_fd = v1_freezer_fd,
     .stat = v1_stat,
     .peak_fd = v1_peak_fd,
     .reset = v1_reset,

@@ -160,16 +160,6 @@ static int v2_prepare(struct limiter *l, uint32_t slot, const struct limiter_set
     return rc;
 }
 
-/* The clone has put the child there already. */
-static int v2_attach(struct limiter *l, uint32_t slot, pid_t pid, struct err *e)
-{
-    (void)l;
-    (void)slot;
-    (void)pid;
-    (void)e;
-    return 0;
-}
-
 static int v2_freeze(struct limiter *l, uint32_t slot, bool frozen, struct err *e)
 {
     char dir[CGROUP_PATH_MAX];
@@ -226,7 +216,6 @@ const struct limiter_ops limiter_v2 = {
     .open = v2_open,
     .close = v2_close,
     .prepare = v2_prepare,
-    .attach = v2_attach,
     .cpu = v2_cpu,
     .freeze = v2_freeze,
     .stat = v2_stat,

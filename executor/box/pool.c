@@ -97,12 +97,22 @@ static void kill_init(const struct slot *s)
     (void)syscall(SYS_pidfd_send_signal, s->box.pidfd, SIGKILL, NULL, 0);
 }
 
+/* Making, killing and resetting a box is our work, not the function's: it gets a whole core. So does the program until
+ * READY when that was asked for. After that, what MemorySize buys. */
+static void set_cpu(struct pool *p, struct slot *s, bool whole_core)
+{
+    struct err e = {0};
+    if (limiter_cpu(p->spawner->limits, index_of(p, s), spawn_millicpus(s->memory_mb, whole_core), &e) < 0)
+        log_warn("box", "worker %llu: %s", (unsigned long long)s->worker, e.text);
+}
+
 /* The death of init is the death of the box; a frozen one has to be thawed to die. Without a pid namespace init does
  * the killing itself, and is killed only when it takes too long. */
 static void kill_box(struct pool *p, struct slot *s)
 {
     if (s->state == SLOT_DYING)
         return;
+    set_cpu(p, s, true);
     struct ctl_msg stop = {.kind = CTL_STOP};
     if (!off_mode(p) || s->state == SLOT_STARTING || fd_send_msg(s->box.ctl, &stop, sizeof stop, NULL, 0) < 0)
         kill_init(s);
@@ -165,13 +175,6 @@ static void order_start(struct pool *p, const struct proto_msg *m)
     }
 }
 
-static void set_cpu(struct pool *p, struct slot *s, bool boost)
-{
-    struct err e = {0};
-    if (s->cpu_boost && limiter_cpu(p->spawner->limits, index_of(p, s), spawn_millicpus(s->memory_mb, boost), &e) < 0)
-        log_warn("box", "worker %llu: %s", (unsigned long long)s->worker, e.text);
-}
-
 static void freeze(struct pool *p, struct slot *s, bool frozen)
 {
     struct err e = {0};
@@ -184,15 +187,11 @@ static void freeze(struct pool *p, struct slot *s, bool frozen)
 static void order_reset(struct pool *p, struct slot *s)
 {
     struct ctl_msg reset = {.kind = CTL_RESET};
-    struct err e = {0};
     set_cpu(p, s, true);
-    int rc = limiter_place_init(p->spawner->limits, index_of(p, s), s->box.pid, true, &e);
-    if (rc == 0 && fd_send_msg(s->box.ctl, &reset, sizeof reset, NULL, 0) < 0)
-        rc = err_sys(&e, ERR_IO, errno, "control socket");
-    freeze(p, s, false);
     s->resetting = true;
-    if (rc < 0) {
-        log_warn("box", "worker %llu cannot be reset: %s", (unsigned long long)s->worker, e.text);
+    freeze(p, s, false);
+    if (fd_send_msg(s->box.ctl, &reset, sizeof reset, NULL, 0) < 0) {
+        log_warn("box", "worker %llu cannot be reset: %s", (unsigned long long)s->worker, strerror(errno));
         kill_box(p, s);
     }
 }
@@ -221,7 +220,7 @@ void pool_order(struct pool *p, const struct proto_msg *m)
         freeze(p, s, true);
     else if (m->type == PROTO_THAW)
         freeze(p, s, false);
-    else if (m->type == PROTO_READY)
+    else if (m->type == PROTO_READY && !s->resetting)
         set_cpu(p, s, false);
 }
 
@@ -230,16 +229,10 @@ void pool_order(struct pool *p, const struct proto_msg *m)
 
 static void box_up(struct pool *p, struct slot *s)
 {
-    struct err e = {0};
     if (s->state != SLOT_STARTING)
         return;
     if (s->listener < 0) {
         remember_failure(s, "listener", 0, "the box has no listener");
-        kill_box(p, s);
-        return;
-    }
-    if (limiter_place_init(p->spawner->limits, index_of(p, s), s->box.pid, false, &e) < 0) {
-        remember_failure(s, "attach", e.sys, e.text);
         kill_box(p, s);
         return;
     }
@@ -249,6 +242,8 @@ static void box_up(struct pool *p, struct slot *s)
     m.u.started.has_peak = fds[PROTO_STARTED_PEAK] >= 0;
     s->state = SLOT_RUNNING;
     s->started = true;
+    if (!s->cpu_boost)
+        set_cpu(p, s, false);
     pool_send(p, &m, fds, m.u.started.has_peak ? 3 : 2);
     fd_close(&fds[PROTO_STARTED_PEAK]);
     /* Theirs alone from now on: the log must end when the box does, the port be closed when the engine closes it. */
@@ -281,12 +276,11 @@ static void program_exited(struct pool *p, struct slot *s, const struct ctl_msg 
 
 static void reset_done(struct pool *p, struct slot *s)
 {
-    struct err e = {0};
     if (s->state != SLOT_RUNNING || !s->resetting)
         return;
     s->resetting = false;
-    if (limiter_place_init(p->spawner->limits, index_of(p, s), s->box.pid, false, &e) < 0)
-        log_warn("box", "worker %llu: %s", (unsigned long long)s->worker, e.text);
+    if (!s->cpu_boost)
+        set_cpu(p, s, false);
     struct proto_msg m = {.type = PROTO_RESET_DONE, .worker = s->worker};
     pool_send(p, &m, NULL, 0);
 }

@@ -178,7 +178,7 @@ static int open_channels(struct making *m, uid_t uid, gid_t gid, struct err *e)
     return 0;
 }
 
-static void fill_child(struct spawner *s, struct making *m, const struct proto_start *start)
+static void fill_child(struct spawner *s, uint32_t slot, struct making *m, const struct proto_start *start)
 {
     static const char *const trial_argv[] = {"/", NULL};
     bool off = s->c->mode == BOX_OFF;
@@ -198,7 +198,8 @@ static void fill_child(struct spawner *s, struct making *m, const struct proto_s
     c->init = s->init_fd;
     c->lock = s->c->workers_fd;
     c->code_dir = off ? m->code : -1;
-    c->job_flags = off ? 0 : JOB_BOXED | JOB_LANDLOCK;
+    c->freezer = limiter_freezer_fd(s->limits, slot);
+    c->job_flags = (off ? 0 : JOB_BOXED | JOB_LANDLOCK) | (c->freezer >= 0 ? JOB_FREEZER : 0);
     c->argv = start != NULL ? start->argv : trial_argv;
     c->n_argv = start != NULL ? start->n_argv : 1;
     c->env = start != NULL ? start->env : NULL;
@@ -232,21 +233,17 @@ static int set_limits(struct spawner *s, uint32_t slot, const struct proto_start
     if (start != NULL) {
         set.memory_bytes = ((uint64_t)start->memory_mb + start->tmp_mb) << 20;
         set.pids = start->nproc;
-        set.cpu_millicpus = spawn_millicpus(start->memory_mb, start->cpu_boost);
+        set.cpu_millicpus = spawn_millicpus(start->memory_mb, true); /* for the set-up; the pool lowers it */
     }
     set.pids += OWN_PROCESSES;
     return limiter_prepare(s->limits, slot, &set, e);
 }
 
-/* Limits before the id maps, both before "go": the child does nothing while it is not yet limited. */
-static int let_go(struct spawner *s, uint32_t slot, struct making *m, const struct spawned *r, gid_t gid,
-                  const char **step, struct err *e)
+/* The child joins its groups while its ids are mapped, and does nothing else before "go". */
+static int let_go(struct making *m, const struct spawned *r, gid_t gid, const char **step, struct err *e)
 {
-    *step = "attach";
-    int rc = limiter_attach(s->limits, slot, r->pid, e);
     *step = "map";
-    if (rc == 0 && m->profile.clone_flags != 0)
-        rc = ns_map(r->pid, PROFILE_UID_INSIDE, r->uid, gid, e);
+    int rc = m->profile.clone_flags != 0 ? ns_map(r->pid, PROFILE_UID_INSIDE, r->uid, gid, e) : 0;
     struct ctl_msg go = {.kind = CTL_GO};
     if (rc == 0 && fd_send_msg(m->ctl, &go, sizeof go, NULL, 0) < 0)
         rc = err_sys(e, ERR_IO, errno, "control socket");
@@ -262,7 +259,7 @@ static int clone_and_go(struct spawner *s, uint32_t slot, struct making *m, stru
         child_main(&m->child);
     if (r->pid < 0)
         return err_sys(e, ERR_IO, errno, "clone3");
-    int rc = let_go(s, slot, m, r, gid, step, e);
+    int rc = let_go(m, r, gid, step, e);
     if (rc < 0) {
         (void)kill(r->pid, SIGKILL);
         (void)waitpid(r->pid, NULL, 0);
@@ -279,6 +276,9 @@ static void close_all(struct making *m, bool failed)
     fd_close(&m->child.tree[TREE_RUNTIME]);
     fd_close(&m->child.ctl);
     fd_close(&m->child.log);
+    fd_close(&m->child.freezer);
+    for (size_t i = 0; i < LIMITER_JOIN_MAX; i++)
+        fd_close(&m->child.join[i]);
     if (failed) {
         fd_close(&m->ctl);
         fd_close(&m->log_fd);
@@ -292,9 +292,11 @@ int spawn(struct spawner *s, uint32_t slot, const struct proto_start *start, str
     struct making *m = &making;
     gid_t gid;
     memset(m, 0, sizeof *m);
-    m->code = m->runtime = m->ctl = m->log_fd = m->child.ctl = m->child.log = -1;
+    m->code = m->runtime = m->ctl = m->log_fd = m->child.ctl = m->child.log = m->child.freezer = -1;
     for (size_t i = 0; i < PROFILE_TREES_MAX; i++)
         m->child.tree[i] = -1;
+    for (size_t i = 0; i < LIMITER_JOIN_MAX; i++)
+        m->child.join[i] = -1;
     *ret = (struct spawned){.pid = -1, .pidfd = -1, .ctl = -1, .log_fd = -1};
     int rc = start != NULL ? open_files(s, m, start, ret_step, e) : 0;
     if (rc == 0) {
@@ -311,8 +313,10 @@ int spawn(struct spawner *s, uint32_t slot, const struct proto_start *start, str
         *ret_step = "limits";
         rc = set_limits(s, slot, start, e);
     }
+    if (rc == 0)
+        rc = limiter_join_fds(s->limits, slot, m->child.join, e);
     if (rc == 0) {
-        fill_child(s, m, start);
+        fill_child(s, slot, m, start);
         rc = clone_and_go(s, slot, m, ret, gid, ret_step, e);
     }
     ret->ctl = rc == 0 ? m->ctl : -1;

@@ -355,10 +355,11 @@ static void api(void)
 static void allocate(long mb)
 {
     for (long i = 0; i < mb; i++) {
-        char *p = malloc(1 << 20);
+        volatile char *p = malloc(1 << 20);
         if (p == NULL)
             break;
-        memset(p, 1, 1 << 20);
+        for (size_t at = 0; at < 1 << 20; at += 4096) /* touched, and seen to be by the compiler */
+            p[at] = 1;
     }
     printf("allocated\n");
     fflush(stdout);

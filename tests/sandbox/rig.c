@@ -70,7 +70,7 @@ static void make_dir(struct rig *r, bool as_user)
     char path[256], from[320];
     (void)snprintf(r->dir, sizeof r->dir, "/tmp/bide-rig-XXXXXX");
     assert_non_null(mkdtemp(r->dir));
-    static const char *const dirs[] = {"code", "code/" RIG_SHA, "runtimes", "runtimes/test"};
+    static const char *const dirs[] = {"code", ("code/" RIG_SHA), "runtimes", "runtimes/test"};
     for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", r->dir, dirs[i]);
         assert_int_equal(mkdir(path, 0755), 0);
@@ -103,7 +103,12 @@ static int open_in(const struct rig *r, const char *name, int flags)
 /* --- the executor process
  * ------------------------------------------------------------------------------------------------ */
 
-static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, int sock)
+uint32_t rig_uid_base(void)
+{
+    return BOX_UID_BASE + 0x1000000 + (uint32_t)(getpid() & 0xffff) * 16;
+}
+
+static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, uint32_t uid_base, int sock)
 {
     struct box_config c = {.mode = o->mode,
                            .code_fd = r->code_fd,
@@ -112,6 +117,7 @@ static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, int s
                            .workers_fd = r->workers_fd,
                            .roles = o->roles,
                            .n_roles = o->n_roles,
+                           .uid_base = uid_base,
                            .max_workers = RIG_WORKERS - 1};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setpgid(0, 0);
@@ -147,10 +153,11 @@ void rig_open(struct rig *r, const struct rig_opts *o)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     r->sock = pair[0];
+    uint32_t uid_base = rig_uid_base();
     r->pid = fork();
     assert_true(r->pid >= 0);
     if (r->pid == 0)
-        be_executor(r, o, pair[1]);
+        be_executor(r, o, uid_base, pair[1]);
     (void)close(pair[1]);
     fd_close(&r->workers_fd); /* the lock must be held by the executor process and its boxes alone */
     (void)rig_wait(r, PROTO_HELLO, 0);

@@ -70,6 +70,7 @@ void rig_forget_log(struct rig *r, uint64_t worker);
 /* The result in the line "NAME RESULT", or NULL. */
 const char *rig_result(struct rig *r, uint64_t worker, const char *name);
 
+uint32_t rig_uid_base(void);  /* of this test process's boxes: other daemons on the host have others */
 int rig_count_uid(uid_t uid); /* processes of the host with this uid */
 bool rig_lock_is_free(const struct rig *r);
 

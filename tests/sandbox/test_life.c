@@ -244,7 +244,7 @@ static void test_stop_while_starting(void **state)
     if (r->type == PROTO_STARTED)
         r = rig_next(&rig);
     assert_true(r->type == PROTO_START_FAILED || r->type == PROTO_DEAD);
-    wait_for_no_process(BOX_UID_BASE);
+    wait_for_no_process(rig_uid_base());
 }
 
 /* Frozen means: no output for a while after what was under way has come. */
@@ -382,6 +382,16 @@ static void test_tmp_is_not_memory(void **state)
     assert_string_equal(rig_result(&rig, 1, "fill"), "ENOSPC");
 }
 
+static void wait_for_quota(const char *dir, uint64_t us)
+{
+    int64_t end = clock_mono_ms() + RIG_WAIT_MS;
+    while (cgroup_read_u64(dir, "cpu.cfs_quota_us") != us) {
+        if (clock_mono_ms() > end)
+            fail_msg("the quota stays %d", (int)cgroup_read_u64(dir, "cpu.cfs_quota_us"));
+        (void)poll(NULL, 0, 2);
+    }
+}
+
 static void test_cpu_share_and_boost(void **state)
 {
     (void)state;
@@ -397,13 +407,16 @@ static void test_cpu_share_and_boost(void **state)
     assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_period_us"), 20000);
     assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_quota_us"), 20000);
     rig_order(&rig, PROTO_READY, 1);
-    rig_order(&rig, PROTO_RESET, 1); /* its answer shows that READY was seen too */
+    wait_for_quota(dir, 4980);
+    rig_order(&rig, PROTO_RESET, 1); /* initialising again */
     (void)rig_wait(&rig, PROTO_RESET_DONE, 1);
-    assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_quota_us"), 20000); /* initialising again */
-    rig_order(&rig, PROTO_READY, 1);
-    rig_order(&rig, PROTO_STOP, 1);
-    (void)rig_wait(&rig, PROTO_DEAD, 1);
-    assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_quota_us"), 4980);
+    assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_quota_us"), 20000);
+    s = rig_start_msg(2, ticking);
+    s.u.start.memory_mb = 442;
+    rig_send(&rig, &s);
+    (void)rig_wait(&rig, PROTO_STARTED, 2);
+    assert_true(slot_dir("cpu", 1, dir));
+    wait_for_quota(dir, 4980); /* without a boost at once */
 }
 
 /* --- who dies with whom

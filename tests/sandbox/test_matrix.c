@@ -146,7 +146,7 @@ static void test_identity(void **state)
     if (as_user)
         assert_int_equal(rig.w[1].uid, geteuid() == 0 ? RIG_USER : geteuid());
     else
-        assert_true(rig.w[1].uid >= BOX_UID_BASE && rig.w[1].uid < BOX_UID_BASE + RIG_WORKERS);
+        assert_true(rig.w[1].uid >= rig_uid_base() && rig.w[1].uid < rig_uid_base() + RIG_WORKERS);
 }
 
 static void test_calls(void **state)

@@ -149,9 +149,11 @@ static void test_v2_prepares_a_slot(void **state)
     assert_string_equal(get("cg/service/" NAME "/slot-0/memory.oom.group"), "1");
     assert_string_equal(get("cg/service/" NAME "/slot-0/pids.max"), "40");
     assert_string_equal(get("cg/service/" NAME "/slot-0/cpu.max"), "5000 20000");
-    assert_true(limiter_clone_fd(l, 0) >= 0); /* CLONE_INTO_CGROUP: nothing to attach */
-    assert_int_equal(limiter_attach(l, 0, 777, NULL), 0);
-    assert_string_equal(get("cg/service/" NAME "/slot-0/cgroup.procs"), "");
+    int fds[LIMITER_JOIN_MAX];
+    assert_true(limiter_clone_fd(l, 0) >= 0); /* CLONE_INTO_CGROUP: nothing to join */
+    assert_int_equal(limiter_join_fds(l, 0, fds, NULL), 0);
+    assert_true(fds[0] == -1 && fds[1] == -1 && fds[2] == -1);
+    assert_int_equal(limiter_freezer_fd(l, 0), -1);
 }
 
 static void test_v2_tells_and_obeys(void **state)
@@ -252,10 +254,11 @@ static void tree_v1(bool with_memory)
                                          "memory.oom_control",
                                          "memory.stat",
                                          "memory.force_empty",
+                                         "tasks",
                                          "cgroup.procs"};
-    static const char *const pids[] = {"pids.max", "cgroup.procs"};
-    static const char *const cpu[] = {"cpu.cfs_period_us", "cpu.cfs_quota_us", "cgroup.procs"};
-    static const char *const freezer[] = {"freezer.state", "cgroup.procs"};
+    static const char *const pids[] = {"pids.max", "cgroup.procs", "tasks"};
+    static const char *const cpu[] = {"cpu.cfs_period_us", "cpu.cfs_quota_us", "cgroup.procs", "tasks"};
+    static const char *const freezer[] = {"freezer.state", "cgroup.procs", "tasks"};
     char mounts[1024];
     (void)snprintf(
         mounts, sizeof mounts,
@@ -267,14 +270,14 @@ static void tree_v1(bool with_memory)
     put("self", "4:memory:/deep/er\n3:cpu,cpuacct:/docker/abc/own\n2:pids:/\n1:freezer:/\n0::/\n");
     if (with_memory) {
         put_in("memory/deep/er/" NAME, memory, 1);
-        put_in("memory/deep/er/" NAME "/slot-0", memory, 7);
+        put_in("memory/deep/er/" NAME "/slot-0", memory, 8);
     }
     put_in("pids/" NAME, pids, 2);
-    put_in("pids/" NAME "/slot-0", pids, 2);
+    put_in("pids/" NAME "/slot-0", pids, 3);
     put_in("cpu/own/" NAME, cpu, 3);
-    put_in("cpu/own/" NAME "/slot-0", cpu, 3);
+    put_in("cpu/own/" NAME "/slot-0", cpu, 4);
     put_in("freezer/" NAME, freezer, 2);
-    put_in("freezer/" NAME "/slot-0", freezer, 2);
+    put_in("freezer/" NAME "/slot-0", freezer, 3);
 }
 
 static void test_v1_prepares_and_attaches(void **state)
@@ -290,14 +293,21 @@ static void test_v1_prepares_and_attaches(void **state)
     assert_string_equal(get("cpu/own/" NAME "/slot-0/cpu.cfs_period_us"), "20000");
     assert_string_equal(get("cpu/own/" NAME "/slot-0/cpu.cfs_quota_us"), "5000");
     assert_int_equal(limiter_clone_fd(l, 0), -1);
-    assert_int_equal(limiter_attach(l, 0, 777, NULL), 0);
-    assert_string_equal(get("memory/deep/er/" NAME "/slot-0/cgroup.procs"), "777");
-    assert_string_equal(get("cpu/own/" NAME "/slot-0/cgroup.procs"), "777");
-    assert_string_equal(get("freezer/" NAME "/slot-0/cgroup.procs"), "777");
-    put("freezer/" NAME "/slot-0/cgroup.procs", "");
-    put("memory/deep/er/" NAME "/slot-0/cgroup.procs", "");
-    put("cpu/own/" NAME "/slot-0/cgroup.procs", "");
-    put("pids/" NAME "/slot-0/cgroup.procs", "");
+    int fds[LIMITER_JOIN_MAX];
+    assert_int_equal(limiter_join_fds(l, 0, fds, NULL), 0);
+    for (size_t i = 0; i < LIMITER_JOIN_MAX; i++) {
+        assert_int_equal(fd_write_all(fds[i], "0", 1), 0);
+        fd_close(&fds[i]);
+    }
+    assert_string_equal(get("memory/deep/er/" NAME "/slot-0/tasks"), "0");
+    assert_string_equal(get("cpu/own/" NAME "/slot-0/tasks"), "0");
+    assert_string_equal(get("pids/" NAME "/slot-0/tasks"), "0");
+    /* Not init: it must be able to die while the program is frozen. The program goes there by itself. */
+    assert_string_equal(get("freezer/" NAME "/slot-0/tasks"), "");
+    int fd = limiter_freezer_fd(l, 0);
+    assert_int_equal(fd_write_all(fd, "0", 1), 0);
+    fd_close(&fd);
+    assert_string_equal(get("freezer/" NAME "/slot-0/tasks"), "0");
 }
 
 static void test_v1_tells_and_obeys(void **state)
@@ -315,10 +325,6 @@ static void test_v1_tells_and_obeys(void **state)
     assert_int_equal(st.oom_kills, 1);
     assert_int_equal(st.anon_bytes, 4096);
     assert_int_equal(st.peak_bytes, 8192);
-    /* Init is kept out of the group that is frozen. */
-    assert_int_equal(limiter_place_init(l, 0, 888, false, NULL), 0);
-    assert_string_equal(get("freezer/" NAME "/cgroup.procs"), "888");
-    put("freezer/" NAME "/cgroup.procs", "");
     assert_int_equal(limiter_freeze(l, 0, true, NULL), 0);
     assert_string_equal(get("freezer/" NAME "/slot-0/freezer.state"), "FROZEN");
     limiter_reset(l, 0);
