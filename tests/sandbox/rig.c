@@ -28,15 +28,21 @@
 #include "base/fdutil.h"
 #include "base/log.h"
 
-void rig_need_root(void)
+void rig_skip(struct rig *r, const char *reason)
 {
     const char *must = getenv("BIDE_SANDBOX_MUST_WORK");
-    if (geteuid() == 0)
-        return;
+    if (r != NULL)
+        rig_close(r);
     if (must != NULL && strcmp(must, "1") == 0)
-        fail_msg("BIDE_SANDBOX_MUST_WORK=1, and this is not root");
-    print_message("skipped: needs root\n");
+        fail_msg("BIDE_SANDBOX_MUST_WORK=1, but: %s", reason);
+    print_message("skipped: %s\n", reason);
     skip();
+}
+
+void rig_need_root(void)
+{
+    if (geteuid() != 0)
+        rig_skip(NULL, "needs root");
 }
 
 /* --- the data directory
@@ -103,6 +109,34 @@ static int open_in(const struct rig *r, const char *name, int flags)
 /* --- the executor process
  * ------------------------------------------------------------------------------------------------ */
 
+static volatile sig_atomic_t engine_signal;
+
+static void on_engine_signal(int sig)
+{
+    engine_signal = sig;
+}
+
+static pid_t fork_engine(void)
+{
+    sigset_t both, none;
+    (void)sigemptyset(&none);
+    (void)sigemptyset(&both);
+    (void)sigaddset(&both, SIGTERM);
+    (void)sigaddset(&both, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &both, NULL);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)signal(SIGTERM, on_engine_signal);
+    (void)signal(SIGHUP, on_engine_signal);
+    while (engine_signal == 0)
+        (void)sigsuspend(&none);
+    if (engine_signal == SIGHUP)
+        (void)raise(SIGKILL);
+    _exit(5);
+}
+
 uint32_t rig_uid_base(void)
 {
     return BOX_UID_BASE + 0x1000000 + (uint32_t)(getpid() & 0xffff) * 16;
@@ -131,7 +165,7 @@ static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, uint3
     /* A secret that must not show in any box. */
     (void)setenv("RIG_SECRET", "do-not-leak", 1);
     fd_close(&r->sock);
-    exit(box_main(&c, sock, 0));
+    exit(box_main(&c, sock, o->engine ? fork_engine() : 0));
 }
 
 void rig_open(struct rig *r, const struct rig_opts *o)

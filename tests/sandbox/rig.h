@@ -25,6 +25,7 @@ enum { RIG_WORKERS = 8, RIG_LOG_MAX = 256 * 1024, RIG_WAIT_MS = 20000, RIG_USER 
 struct rig_opts {
     enum box_mode mode;
     bool as_user; /* the executor process is an ordinary user */
+    bool engine;  /* a process in the engine's place: SIGTERM makes it exit with 5, SIGHUP kill itself */
     const struct box_role *roles;
     size_t n_roles;
     const char *dir; /* reuse this data directory, and leave it */
@@ -46,7 +47,9 @@ struct rig {
     struct rig_worker w[RIG_WORKERS]; /* by worker id */
 };
 
-/* Fails the test, or skips it with a reason when this needs root and we are not (BIDE_SANDBOX_MUST_WORK=1: fails). */
+/* Ends the test as skipped, or with BIDE_SANDBOX_MUST_WORK=1 as failed; closes r's executor process unless r is NULL.
+ */
+void rig_skip(struct rig *r, const char *reason);
 void rig_need_root(void);
 
 void rig_open(struct rig *r, const struct rig_opts *o);

@@ -268,11 +268,8 @@ static bool can_freeze(void)
 static void open_freezing(void)
 {
     open_rig(BOX_STRICT, false);
-    if (!can_freeze()) {
-        print_message("skipped: no freezer here\n");
-        rig_close(&rig);
-        skip();
-    }
+    if (!can_freeze())
+        rig_skip(&rig, "no freezer here");
     rig_start(&rig, 1, ticking);
     rig_wait_log(&rig, 1, "tick");
     rig_order(&rig, PROTO_FREEZE, 1);
@@ -321,7 +318,7 @@ static void test_memory_limit(void **state)
     (void)state;
     open_rig(BOX_STRICT, false);
     if (!limits_memory())
-        skip();
+        rig_skip(&rig, "no memory limits here");
     rig_start(&rig, 1, (const char *const[]){"/var/task/bootstrap", "allocate", "400", NULL});
     const struct proto_msg *m = rig_next(&rig);
     if (m->type == PROTO_EXITED) {
@@ -341,7 +338,7 @@ static void test_memory_between_the_limits(void **state)
     (void)state;
     open_rig(BOX_STRICT, false);
     if (!limits_memory())
-        skip();
+        rig_skip(&rig, "no memory limits here");
     struct proto_msg s = rig_start_msg(1, (const char *const[]){"/var/task/bootstrap", "allocate", "200", NULL});
     s.u.start.tmp_mb = 512;
     rig_send(&rig, &s);
@@ -356,7 +353,7 @@ static void test_memory_within_the_limit(void **state)
     (void)state;
     open_rig(BOX_STRICT, false);
     if (!limits_memory())
-        skip();
+        rig_skip(&rig, "no memory limits here");
     rig_start(&rig, 1, (const char *const[]){"/var/task/bootstrap", "allocate", "90", NULL});
     rig_wait_log(&rig, 1, "allocated");
     char text[32] = "";
@@ -403,7 +400,7 @@ static void test_cpu_share_and_boost(void **state)
     rig_send(&rig, &s);
     (void)rig_wait(&rig, PROTO_STARTED, 1);
     if (!slot_dir("cpu", 0, dir))
-        skip();
+        rig_skip(&rig, "no v1 cpu controller here");
     assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_period_us"), 20000);
     assert_int_equal(cgroup_read_u64(dir, "cpu.cfs_quota_us"), 20000);
     rig_order(&rig, PROTO_READY, 1);
@@ -485,6 +482,30 @@ static void test_lost_engine(void **state)
     assert_int_equal(file_remove_tree(AT_FDCWD, rig.dir), 0);
 }
 
+static int end_with_engine(int sig)
+{
+    rig_need_root();
+    rig_open(&rig, &(struct rig_opts){.mode = BOX_STRICT, .engine = true});
+    rig_start(&rig, 1, stubborn);
+    rig_wait_log(&rig, 1, "ready");
+    int status = rig_end(&rig, sig);
+    assert_int_equal(rig_count_uid(rig.w[1].uid), 0);
+    assert_int_equal(file_remove_tree(AT_FDCWD, rig.dir), 0);
+    return status;
+}
+
+static void test_engine_ends_by_a_signal_passed_on(void **state)
+{
+    (void)state;
+    assert_int_equal(WEXITSTATUS(end_with_engine(SIGTERM)), 5); /* its status is ours */
+}
+
+static void test_engine_is_killed(void **state)
+{
+    (void)state;
+    assert_int_equal(WEXITSTATUS(end_with_engine(SIGHUP)), BOX_EXIT_LOST);
+}
+
 static void test_hostile_engine(void **state)
 {
     (void)state;
@@ -534,6 +555,16 @@ static void test_host_network_role(void **state)
     (void)rig_wait(&rig, PROTO_EXITED, 2);
     assert_string_equal(rig_result(&rig, 2, "host-loopback"), "ECONNREFUSED");
     (void)close(tcp);
+}
+
+static void test_relaxed(void **state)
+{
+    (void)state;
+    open_rig(BOX_RELAXED, true);
+    assert_string_equal(rig.in.msg.u.hello.sandbox, "relaxed");
+    rig_start(&rig, 1, (const char *const[]){"/var/task/bootstrap", "ids", NULL});
+    (void)rig_wait(&rig, PROTO_EXITED, 1);
+    assert_non_null(strstr(rig_log(&rig, 1), "NoNewPrivs:\t1\n")); /* what can be had is there */
 }
 
 static void test_off(void **state)
@@ -638,8 +669,11 @@ int main(void)
         LIFE(test_killed_executor_leaves_no_orphan),
         LIFE(test_killed_executor_leaves_no_orphan_user),
         LIFE(test_lost_engine),
+        LIFE(test_engine_ends_by_a_signal_passed_on),
+        LIFE(test_engine_is_killed),
         LIFE(test_hostile_engine),
         LIFE(test_host_network_role),
+        LIFE(test_relaxed),
         LIFE(test_off),
         LIFE(test_off_kills_descendants),
         LIFE(test_probe),

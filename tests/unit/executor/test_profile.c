@@ -142,6 +142,18 @@ static void test_host_network(void **state)
     assert_string_equal(p.op[at(OP_FILE, "/etc/resolv.conf")].src, host.resolv);
 }
 
+static void test_relaxed_without_proc(void **state)
+{
+    (void)state;
+    const struct profile_in in = {
+        .mode = BOX_RELAXED, .as_root = true, .no_proc = true, .host = &host, .tmp_mb = 16, .nproc = 10};
+    profile_build(&p, &in);
+    assert_int_equal(at(OP_PROC, NULL), -1);
+    assert_int_equal(at(OP_MASK, NULL), -1);
+    assert_int_equal(at(OP_PUT, "/var/task"), -1); /* a trial box */
+    assert_true(at(OP_CAPS, NULL) > 0);
+}
+
 static void test_off_is_bare(void **state)
 {
     (void)state;
@@ -215,11 +227,11 @@ static void test_roles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),         cmocka_unit_test(test_every_tree_is_put_once),
-        cmocka_unit_test(test_host_facts),    cmocka_unit_test(test_host_network),
-        cmocka_unit_test(test_off_is_bare),   cmocka_unit_test(test_print),
-        cmocka_unit_test(test_outside_paths), cmocka_unit_test(test_cpu_share),
-        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_order),       cmocka_unit_test(test_every_tree_is_put_once),
+        cmocka_unit_test(test_host_facts),  cmocka_unit_test(test_host_network),
+        cmocka_unit_test(test_off_is_bare), cmocka_unit_test(test_relaxed_without_proc),
+        cmocka_unit_test(test_print),       cmocka_unit_test(test_outside_paths),
+        cmocka_unit_test(test_cpu_share),   cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
