@@ -1,9 +1,10 @@
 /* How much room is left, and when new work has to be refused so that old work can be finished: even a delete takes
  * pages.
  *
- * Room is the smaller of free map (its unused tail and the free list) and free disk. Measuring means two system calls
- * and, when the tail is short, a walk over the free list; so it is done at most every MEASURE_MS or MEASURE_COMMITS,
- * and what is put in between is taken off the last figure.
+ * Room is the smaller of free map (its unused tail and the free list) and free disk, to which the free list counts too:
+ * the file never shrinks, and its free pages are written again without asking the disk for more. Measuring means two
+ * system calls and, when the tail or the disk is short, a walk over the free list; so it is done at most every
+ * MEASURE_MS or MEASURE_COMMITS, and what is put in between is taken off the last figure.
  */
 #include <string.h>
 #include <sys/statvfs.h>
@@ -77,14 +78,14 @@ static void measure(struct store *s, int64_t now_ms, bool count_free_list)
     uint64_t tail = s->map_bytes > used ? s->map_bytes - used : 0;
     room->free_list = 0;
     room->free_list_counted = false;
-    if (count_free_list || tail < 2 * s->opts.reserve_bytes) {
+    room->disk_free = disk_free(s);
+    if (count_free_list || tail < 2 * s->opts.reserve_bytes || room->disk_free < 2 * s->opts.reserve_bytes) {
         uint64_t pages;
         room->free_list_counted = store_free_pages(s, 0, &pages) == 0;
         if (room->free_list_counted)
             room->free_list = pages * s->page_len;
     }
     room->map_free = tail + room->free_list;
-    room->disk_free = disk_free(s);
     room->put = 0;
     room->commits = 0;
     room->at_ms = now_ms;
@@ -93,7 +94,8 @@ static void measure(struct store *s, int64_t now_ms, bool count_free_list)
 static bool is_short(const struct store *s, uint64_t pending)
 {
     const struct room *room = &s->room;
-    uint64_t left = room->map_free < room->disk_free ? room->map_free : room->disk_free;
+    uint64_t disk = room->disk_free > UINT64_MAX - room->free_list ? UINT64_MAX : room->disk_free + room->free_list;
+    uint64_t left = room->map_free < disk ? room->map_free : disk;
     uint64_t spent = room->put + pending;
     return left < spent || left - spent < s->opts.reserve_bytes;
 }
