@@ -367,6 +367,36 @@ static int parse_text(struct settings *s, const char *path, const char *text, st
     return parsed == CFG_SUCCESS ? 0 : err_set(e, ERR_INVALID, "%s: the settings cannot be parsed", path);
 }
 
+/* The library counts the lines of a comment wrongly, and errors must name the right one: comments become blanks before
+ * it sees them. Its comments: # and // to the end of the line, and C's; not inside quotes. */
+static void blank_comments(char *p)
+{
+    char quote = '\0';
+    while (*p != '\0') {
+        if (quote != '\0') {
+            if (*p == '\\' && p[1] != '\0')
+                p++;
+            else if (*p == quote)
+                quote = '\0';
+            p++;
+        } else if (*p == '"' || *p == '\'') {
+            quote = *p++;
+        } else if (*p == '#' || (p[0] == '/' && p[1] == '/')) {
+            while (*p != '\0' && *p != '\n')
+                *p++ = ' ';
+        } else if (p[0] == '/' && p[1] == '*') {
+            while (*p != '\0' && !(p[0] == '*' && p[1] == '/')) {
+                *p = *p == '\n' ? '\n' : ' ';
+                p++;
+            }
+            for (int i = 0; i < 2 && *p != '\0'; i++)
+                *p++ = ' ';
+        } else {
+            p++;
+        }
+    }
+}
+
 static int read_file(struct settings *s, const char *path, struct err *e)
 {
     struct buf b;
@@ -382,8 +412,10 @@ static int read_file(struct settings *s, const char *path, struct err *e)
         rc = err_set(e, ERR_INVALID, "%s: there is a NUL byte in it", path);
     else if (buf_puts(&b, LAST_LINE) < 0)
         rc = err_set(e, ERR_NOMEM, "settings: out of memory");
-    else
+    else {
+        blank_comments(b.data);
         rc = parse_text(s, path, b.data, e);
+    }
     buf_done(&b);
     return rc;
 }

@@ -191,6 +191,8 @@ static void refusals_name_file_and_line(void **state)
     } rows[] = {
         {"\n\nno.such.key = 1\n", "/conf:3: no such option 'no.such.key'"},
         {"clock = real\nlisten = a:1\nclock = real\n", "/conf:3: clock is set twice (first in line 1)"},
+        {"# one \" ' {\n// two\n/* three\n */ clock = virtul\n", "/conf:4: clock = \"virtul\""},
+        {"user = \"a#b\" # c\nfoo = 3\n", "/conf:2: no such option 'foo'"},
         {"\nworker.idle = 5x\n", "/conf:2: worker.idle = \"5x\": it takes a duration from 0ms to 30d"},
         {"queue.max_bytes = 64GB\n", "/conf:1: queue.max_bytes = \"64GB\": it takes a size from 1MiB to 64TiB"},
         {"queue.max_bytes = 1KiB\n", "/conf:1: queue.max_bytes"},
