@@ -466,7 +466,7 @@ static void on_start_failed(uint64_t worker, const char *why, void *arg)
     const struct known *k = dispatcher_known(d, sched_worker_function(d->sched, worker));
     int64_t mono = clock_mono_ms();
     sched_worker_start_failed(d->sched, worker, mono);
-    if (k != NULL) {
+    if (k != NULL && !k->deleted) {
         faults_set(d, k->fn, why, mono + sched_function_backoff(d->sched, k->fid, mono));
         log_warn("dispatcher", "worker cannot be started function=%s why=\"%s\"", k->fn->name, why);
     }

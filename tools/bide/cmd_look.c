@@ -126,6 +126,10 @@ static void print_status(const json_t *st)
         (void)printf("store   used %s    disk free %s%s\n", used, free_bytes,
                      json_is_true(json_object_get(store, "full")) ? "    FULL: new events are refused" : "");
     }
+    const json_t *dlq = json_object_get(st, "dlq");
+    if (json_is_true(json_object_get(dlq, "full")))
+        (void)puts(
+            "dlq     FULL: events that should die stay waiting; make room with `bide dlq rm`, or raise dlq.max_bytes");
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(st, "faults"), i, item)(void)

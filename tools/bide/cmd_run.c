@@ -195,7 +195,9 @@ int cmd_deploy(struct call *c)
         status = there ? update(c, name, text.data, config) : create(c, name, text.data, config, &http);
     if (status == EXIT_DONE && http == 409)
         status = update(c, name, text.data, config);
-    if (status == EXIT_DONE)
+    if (status == EXIT_DONE && c->json)
+        (void)printf("{\"function\":\"%s\",\"created\":%s}\n", name, there ? "false" : "true");
+    else if (status == EXIT_DONE)
         (void)fprintf(stderr, "%s %s\n", name, there ? "updated" : "created");
     buf_done(&zip);
     buf_done(&text);

@@ -60,7 +60,8 @@ static int add_tree(zip_t *z, const char *root, struct err *e)
         else if (ent->fts_info == FTS_DNR || ent->fts_info == FTS_ERR || ent->fts_info == FTS_NS)
             rc = err_sys(e, ERR_IO, ent->fts_errno, "%s", ent->fts_path);
         else if (ent->fts_info != FTS_D && ent->fts_info != FTS_DP)
-            rc = err_set(e, ERR_INVALID, "%s: neither a file nor a folder; a function's code holds only these",
+            rc = err_set(e, ERR_INVALID,
+                         "%s: a symbolic link or a special file; copy what it stands for (cp -rL) and deploy the copy",
                          ent->fts_path);
     }
     (void)fts_close(fts);
@@ -72,6 +73,11 @@ int pack_zip(const char *path, struct buf *out, struct err *e)
     struct stat st;
     if (stat(path, &st) < 0)
         return err_sys(e, ERR_IO, errno, "%s", path);
+    size_t len = strlen(path);
+    if (!S_ISDIR(st.st_mode) && (!S_ISREG(st.st_mode) || st.st_size == 0))
+        return err_set(e, ERR_INVALID, "%s: is empty, or not a file", path);
+    if (!S_ISDIR(st.st_mode) && len > 4 && strcmp(path + len - 4, ".zip") == 0 && !is_zip(path))
+        return err_set(e, ERR_INVALID, "%s: is named like a zip and is none", path);
     char tmp[] = "/tmp/bide-zip-XXXXXX";
     int rc = 0;
     if (!S_ISDIR(st.st_mode) && is_zip(path)) {

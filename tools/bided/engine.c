@@ -31,6 +31,7 @@ struct engine {
     struct notify notify;
     pthread_t dispatch_thread;
     bool dispatching;
+    bool was_full, dlq_was_full; /* as last told in the log */
     bool stopping;
     int drained; /* of the two halves that must drain before the end */
 };
@@ -186,10 +187,30 @@ static void ignore_removed(int err, uint64_t removed, uint64_t cursor, void *arg
 
 /* Retention is bounded work once a second: what one round leaves, the next takes. Only when there is something to keep
  * books of, so that an idle daemon writes nothing. */
+static void tell_room(struct engine *g)
+{
+    struct store_stats st;
+    struct dlq_stats ds;
+    store_stats(g->store, &st);
+    if (st.full != g->was_full && st.full)
+        log_warn("engine", "the store is full (queue.reserve_bytes is all that is left): new events are refused");
+    else if (st.full != g->was_full)
+        log_info("engine", "the store has room again: new events are accepted");
+    g->was_full = st.full;
+    if (dlq_stats(g->dlq, &ds) < 0 || ds.full == g->dlq_was_full)
+        return;
+    if (ds.full)
+        log_warn("engine", "the dead-letter store is full (dlq.max_bytes): events that should die stay waiting");
+    else
+        log_info("engine", "the dead-letter store has room again");
+    g->dlq_was_full = ds.full;
+}
+
 static void on_housekeeping(void *arg)
 {
     struct engine *g = arg;
     struct books b;
+    tell_room(g);
     if (queue_books(g->queue, &b) == 0) {
         int rc = b.done + b.cancelled > 0 ? queue_evict_history(g->queue, EVICT_AT_ONCE, ignore_count, g) : 0;
         if (rc == 0 && b.dead + b.replayed > 0)
