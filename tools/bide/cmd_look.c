@@ -87,6 +87,14 @@ int cmd_env(struct call *c)
     if (show_str(st, "region")[0] != '\0')
         (void)snprintf(region, sizeof region, "%s", show_str(st, "region"));
     json_decref(st);
+    if (c->json) {
+        json_t *env = json_pack("{s:s,s:s,s:s,s:s,s:s}", "AWS_ENDPOINT_URL_LAMBDA", url, "AWS_ACCESS_KEY_ID", id,
+                                "AWS_SECRET_ACCESS_KEY", secret, "AWS_REGION", region, "AWS_DEFAULT_REGION", region);
+        (void)json_dumpf(env, stdout, JSON_COMPACT);
+        (void)putchar('\n');
+        json_decref(env);
+        return EXIT_DONE;
+    }
     (void)printf(
         "export AWS_ENDPOINT_URL_LAMBDA='%s'\nexport AWS_ACCESS_KEY_ID='%s'\nexport AWS_SECRET_ACCESS_KEY='%s'\n"
         "export AWS_REGION='%s'\nexport AWS_DEFAULT_REGION='%s'\nunset AWS_SESSION_TOKEN\n",
