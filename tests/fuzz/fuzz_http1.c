@@ -7,7 +7,8 @@
  *
  * The oracle's quirks: it keeps white space at the end of a value, which is trimmed before comparing; it refuses a
  * header whose name merely begins with "Transfer-Encoding"; and it takes framing headers among the trailers seriously.
- * Nothing is compared from such a header or trailer on.
+ * Nothing is compared from such a header or trailer on. A tab at the end of a line is white space to us, as RFC 9110
+ * says, and part of the value to it ("chunked" TAB is refused): such inputs are not compared at all.
  */
 #include <http_parser.h>
 #include <stdint.h>
@@ -255,6 +256,8 @@ static void check_oracle(const struct ours *whole, const char *in)
                                                   .on_chunk_header = on_chunk};
     struct oracle o = {.in_value = false};
     http_parser p;
+    if (memmem(in, whole->whole_used, "\t\r", 2) != NULL)
+        return;
     buf_init(&o.text, TEXT_MAX);
     buf_init(&o.target, TEXT_MAX);
     buf_init(&o.name, TEXT_MAX);
