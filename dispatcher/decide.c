@@ -55,6 +55,7 @@ static void run(struct sched *s, struct worker *w, int64_t mono_ms, struct sched
         w->call->state = CALL_RUNNING;
     w->state = WORKER_BUSY;
     w->since_ms = mono_ms;
+    s->n_busy++;
     TAILQ_INSERT_TAIL(&w->fn->busy, w, fn_link);
     *ret = (struct sched_decision){.kind = SCHED_RUN, .worker = w->id, .fid = w->fn->fid, .job = sched_job_of(s, w)};
 }

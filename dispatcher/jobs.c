@@ -184,11 +184,13 @@ void sched_leave_lists(struct sched *s, struct worker *w)
 {
     if (w->state == WORKER_IDLE) {
         s->idle_mb -= w->memory_mb;
+        s->n_idle--;
         TAILQ_REMOVE(&s->idle, w, link);
         TAILQ_REMOVE(&w->fn->idle, w, fn_link);
     } else if (w->state == WORKER_RUNNABLE) {
         TAILQ_REMOVE(&s->runnable, w, link);
     } else if (w->state == WORKER_BUSY) {
+        s->n_busy--;
         TAILQ_REMOVE(&w->fn->busy, w, fn_link);
     } else if (w->state == WORKER_DOOMED) {
         TAILQ_REMOVE(&s->doomed, w, link);
@@ -224,6 +226,7 @@ void sched_become_idle(struct sched *s, struct worker *w, int64_t mono_ms)
         return;
     }
     w->state = WORKER_IDLE;
+    s->n_idle++;
     s->idle_mb += w->memory_mb;
     TAILQ_INSERT_TAIL(&s->idle, w, link);
     TAILQ_INSERT_HEAD(&f->idle, w, fn_link);

@@ -515,17 +515,14 @@ void sched_event_forget(struct sched *s, uint64_t seq)
 
 void sched_stats(const struct sched *s, struct sched_stats *ret)
 {
-    const struct worker *w;
     *ret = (struct sched_stats){.workers = HASH_COUNT(s->workers),
                                 .starting = s->starting,
+                                .idle = s->n_idle,
+                                .busy = s->n_busy,
                                 .memory_mb = s->memory_mb,
                                 .running_sync = s->busy_calls,
                                 .running_async = (uint64_t)s->slots.busy - s->busy_calls,
                                 .window = s->window};
-    TAILQ_FOREACH (w, &s->idle, link)
-        ret->idle++;
-    for (w = s->workers; w != NULL; w = w->hh.next)
-        ret->busy += w->state == WORKER_BUSY;
 }
 
 size_t sched_worker_ids(const struct sched *s, uint64_t **ret)
