@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The documents agree with the source. check.py [TOP]; exit status 1 and one line per finding.
 
-- docs/settings.md has one row for each key of the table in base/settings.c and no other, with its default.
+- docs/settings.md has one row for each key of the table in base/settings.c and no other, with its default (that it is the
+  generated table is the test docs_settings).
 - Every constant and setting that docs/limits.md names is there.
 - Every relative link of every tracked *.md leads to a file, and to a heading when it names one.
 - README.md names the two commands, and every verb of `bide` that it or the quick start uses exists.
@@ -35,7 +36,7 @@ def files(*endings):
 
 def settings():
     """Key -> default, from the source's table."""
-    row = re.compile(r'\[SET_\w+\] = \{\s*"([^"]+)",\s*SETTING_\w+,\s*"([^"]*)"')
+    row = re.compile(r'\[SET_\w+\] =\s*\{\s*"([^"]+)",\s*SETTING_\w+,\s*"([^"]*)"')
     found = dict(row.findall(read("base", "settings.c")))
     ids = re.search(r"enum setting \{(.*?)SETTING_COUNT", read("base", "settings.h"), re.S).group(1)
     ids = re.findall(r"\bSET_\w+", re.sub(r"/\*.*?\*/", "", ids, flags=re.S))
