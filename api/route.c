@@ -29,6 +29,7 @@ static const struct route table[] = {
     {HTTP1_GET, "/health", health_get, ROUTE_OPEN, "Health"},
     {HTTP1_GET, "/bide/v1/status", bide_status, 0, "Status"},
     {HTTP1_GET, "/bide/v1/code/{}", location_get_code, 0, "GetCode"},
+    {HTTP1_GET, "/bide/v1/functions/{}/books", bide_function_books, 0, "FunctionBooks"},
     {HTTP1_GET, "/bide/v1/events", bide_events_list, 0, "ListEvents"},
     {HTTP1_GET, "/bide/v1/events/{}", bide_events_get, 0, "GetEvent"},
     {HTTP1_GET, "/bide/v1/dlq", bide_dlq_list, 0, "ListDeadLetters"},

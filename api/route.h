@@ -48,6 +48,7 @@ void location_get_code(struct call *c);
 void location_put(struct json_out *o, const char *key, const struct call *c, const char *sha256);
 void health_get(struct call *c);
 void bide_status(struct call *c);
+void bide_function_books(struct call *c);
 void bide_events_list(struct call *c);
 void bide_events_get(struct call *c);
 void bide_dlq_list(struct call *c);

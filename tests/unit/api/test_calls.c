@@ -286,6 +286,28 @@ static void test_status(void **state)
     reply_done(&r);
 }
 
+static void test_function_books(void **state)
+{
+    struct fx *x = *state;
+    char id[ID_TEXT_LEN + 1];
+    make_function(x, "other");
+    accept_event(x, "{}", id);
+    accept_event(x, "{}", id);
+    struct reply r = ask(x, "GET", "/bide/v1/functions/hello/books", "", NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(reply_str(&r, "function"), "hello");
+    const json_t *ev = json_object_get(r.json, "events");
+    assert_int_equal(json_integer_value(json_object_get(ev, "queued")), 2);
+    assert_int_equal(json_integer_value(json_object_get(ev, "running")), 0);
+    assert_int_equal(json_object_size(ev), 4);
+    reply_done(&r);
+    r = ask(x, "GET", "/bide/v1/functions/other/books", "", NULL);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(r.json, "events"), "queued")), 0);
+    reply_done(&r);
+    expect(ask(x, "GET", "/bide/v1/functions/nosuch/books", "", NULL), 404);
+    expect(ask(x, "GET", "/bide/v1/functions/no!such/books", "", NULL), 400);
+}
+
 static void test_events(void **state)
 {
     struct fx *x = *state;
@@ -517,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sync_refused, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_client_gone, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_status, setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_function_books, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_events, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_dead_letter, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_bulk, setup, fx_teardown),
