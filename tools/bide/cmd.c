@@ -6,7 +6,14 @@
 
 #include "base/num.h"
 
+/* The same in every listing (show_limit). */
+#define LIMIT_OPT                                                                                                      \
+    {                                                                                                                  \
+        "limit", "N", "at most N of them, 0 = all (default 50 on a terminal, else all)"                                \
+    }
+
 static const struct opt no_opts[] = {{0}};
+static const struct opt functions_opts[] = {LIMIT_OPT, {0}};
 static const struct opt deploy_opts[] = {
     {"name", "NAME", "name of the function (required)"},
     {"runtime", "RUNTIME", "e.g. python3.12 or provided.al2023 (required for a new function)"},
@@ -30,7 +37,7 @@ static const struct opt invoke_opts[] = {
 static const struct opt events_opts[] = {
     {"function", "NAME", "only events of this function"},
     {"state", "STATE", "queued, running, waiting, done, dead, cancelled or replayed"},
-    {"limit", "N", "at most N events (default 50, 0 = all)"},
+    LIMIT_OPT,
     {0},
 };
 static const struct opt dlq_opts[] = {
@@ -38,7 +45,7 @@ static const struct opt dlq_opts[] = {
     {"condition", "CONDITION",
      "RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, Disrupted, FunctionDeleted or Corrupt"},
     {"replayed", NULL, "also those replayed already"},
-    {"limit", "N", "at most N dead letters (default 0 = all)"},
+    LIMIT_OPT,
     {0},
 };
 static const struct opt replay_opts[] = {
@@ -55,6 +62,13 @@ static const struct opt rm_opts[] = {
     {0},
 };
 
+static const struct opt wait_opts[] = {
+    {"function", "NAME", "only for the events of this function"},
+    {"settled", NULL, "also until none waits for a retry: every event is done, dead or cancelled"},
+    {"timeout", "DURATION", "give up after this, with exit status 1 (default 60s)"},
+    {0},
+};
+
 const struct cmd cmds[] = {
     {"env", "", "print the shell lines that point AWS clients here",
      "Use it as: eval \"$(bide env)\". Afterwards the AWS CLI, boto3 and the other SDKs talk to this daemon.", 0, 0,
@@ -65,7 +79,7 @@ const struct cmd cmds[] = {
      deploy_opts, cmd_deploy},
     {"invoke", "NAME", "call a function", "Prints the function's answer. Exit status 1 when the function failed.", 1, 1,
      invoke_opts, cmd_invoke},
-    {"functions", "", "list the functions", "", 0, 0, no_opts, cmd_functions},
+    {"functions", "", "list the functions", "", 0, 0, functions_opts, cmd_functions},
     {"events ls", "", "list events, newest first", "", 0, 0, events_opts, cmd_events_ls},
     {"events show", "ID", "show one event with every attempt", "ID is the request id that the client got.", 1, 1,
      no_opts, cmd_events_show},
@@ -76,11 +90,14 @@ const struct cmd cmds[] = {
      CMD_ARGS_MAX, replay_opts, cmd_dlq_replay},
     {"dlq rm", "[ID...]", "remove dead letters for good", "Name ids, or --function, or --all.", 0, CMD_ARGS_MAX,
      rm_opts, cmd_dlq_rm},
+    {"wait", "", "wait until no event is queued or running",
+     "For scripts: what was sent before has been tried when it returns.", 0, 0, wait_opts, cmd_wait},
     {"verify", "", "recount everything and check every record",
      "Asks the running daemon; when none runs on the data directory, reads it directly.", 0, 0, no_opts, cmd_verify},
     {"clock advance", "DURATION", "move the virtual clock forward, e.g. 90s, 2m, 6h",
      "Only for a daemon started with --set clock=virtual. Returns when everything that became due is in the queue.", 1,
      1, no_opts, cmd_clock_advance},
+    {"help", "[VERB...]", "what there is to say about a verb", "", 0, 2, no_opts, cmd_help},
 };
 const size_t n_cmds = sizeof cmds / sizeof cmds[0];
 

@@ -1,5 +1,5 @@
-/* The verbs of `bide`: one table row each (cmd.c), one function each (cmd_*.c). The row drives parsing, --help and the
- * man page; the function only talks to the daemon and prints.
+/* The verbs of `bide`: one table row each (cmd.c), one function each (cmd_*.c). The row drives parsing, --help, the
+ * manual and completion; the function only talks to the daemon and prints.
  */
 #ifndef BIDE_CMD_H
 #define BIDE_CMD_H
@@ -11,7 +11,7 @@
 #include "client.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-enum { CMD_OPTS_MAX = 16, CMD_ARGS_MAX = 16 };
+enum { CMD_OPTS_MAX = 24, CMD_ARGS_MAX = 16 };
 
 struct opt {
     const char *name; /* without the dashes; NULL ends a list */
@@ -39,7 +39,7 @@ struct cmd {
     const char *summary;
     const char *help; /* more, may be "" */
     int min_args, max_args;
-    const struct opt *opts; /* besides --json and --help, which every verb has */
+    const struct opt *opts; /* besides those that every verb has (opts.h) */
     int (*run)(struct call *c);
 };
 
@@ -72,5 +72,7 @@ int cmd_dlq_replay(struct call *c);
 int cmd_dlq_rm(struct call *c);
 int cmd_verify(struct call *c);
 int cmd_clock_advance(struct call *c);
+int cmd_wait(struct call *c);
+int cmd_help(struct call *c);
 
 #endif

@@ -9,8 +9,7 @@
 static void print_letter(const json_t *dl, bool json)
 {
     if (json) {
-        (void)json_dumpf(dl, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(dl);
         return;
     }
     (void)printf("%-36s  %-20s %-24s %8lld  %s  %s: %s\n", show_str(dl, "id"), show_str(dl, "function"),
@@ -22,7 +21,7 @@ int cmd_dlq_ls(struct call *c)
 {
     char path[512] = "/bide/v1/dlq";
     uint64_t limit;
-    if (!call_number(c, "limit", UINT32_MAX, 0, &limit))
+    if (!show_limit(c, &limit))
         return EXIT_USAGE;
     show_query(path, sizeof path, "condition", call_opt(c, "condition"));
     show_query(path, sizeof path, "function", call_opt(c, "function"));
@@ -63,8 +62,7 @@ static int act(struct call *c, const char *path, json_t *body, const char *count
     if (r == NULL)
         return EXIT_FAILED;
     if (c->json) {
-        (void)json_dumpf(r, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(r);
     } else if (show_str(r, "new_id")[0] != '\0') {
         (void)printf("%s\n", show_str(r, "new_id"));
     }

@@ -1,107 +1,12 @@
-/* Verbs that only look: env, status, functions, events, verify; and clock. */
-#include <fcntl.h>
+/* Verbs that only look: status, functions, events, verify; and clock. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/buf.h"
-#include "base/fdutil.h"
 #include "base/num.h"
 #include "detail.h"
 #include "offline.h"
 #include "show.h"
-
-/* --- env ---------------------------------------------------------------------------------------------------------- */
-
-static bool read_line_file(const char *data, const char *name, char *out, size_t cap)
-{
-    char path[4096];
-    struct buf b;
-    buf_init(&b, cap - 1);
-    (void)snprintf(path, sizeof path, "%s/%s", data, name);
-    bool ok = file_read(AT_FDCWD, path, &b) == 0 && b.len > 0;
-    if (ok) {
-        memcpy(out, b.data, b.len + 1);
-        out[strcspn(out, "\r\n")] = '\0';
-    }
-    buf_done(&b);
-    return ok;
-}
-
-static bool credential(const char *text, const char *key, char *out, size_t cap)
-{
-    const char *at = strstr(text, key);
-    const char *eq = at != NULL ? strchr(at, '=') : NULL;
-    if (eq == NULL)
-        return false;
-    eq += 1 + strspn(eq + 1, " \t");
-    size_t n = strcspn(eq, " \t\r\n");
-    if (n == 0 || n >= cap)
-        return false;
-    memcpy(out, eq, n);
-    out[n] = '\0';
-    return true;
-}
-
-/* "aws-cli/2.15.3 Python/..." -> is AWS_ENDPOINT_URL_LAMBDA honoured? (2.13 and 1.29.80 on.) */
-static void warn_old_cli(void)
-{
-    FILE *p = popen("aws --version 2>&1", "r");
-    char line[256] = "";
-    int major = 0, minor = 0, patch = 0;
-    if (p == NULL)
-        return;
-    if (fgets(line, sizeof line, p) != NULL && sscanf(line, "aws-cli/%d.%d.%d", &major, &minor, &patch) == 3) {
-        bool old =
-            major < 1 || (major == 1 && (minor < 29 || (minor == 29 && patch < 80))) || (major == 2 && minor < 13);
-        if (old)
-            (void)fprintf(
-                stderr,
-                "bide: the installed AWS CLI %d.%d.%d is too old to honour AWS_ENDPOINT_URL_LAMBDA (2.13 or 1.29.80 "
-                "is needed): give it --endpoint-url \"$AWS_ENDPOINT_URL_LAMBDA\"\n",
-                major, minor, patch);
-    }
-    (void)pclose(p);
-}
-
-int cmd_env(struct call *c)
-{
-    char url[512], region[64] = "us-east-1", id[160] = "", secret[160] = "", path[4096];
-    if (c->endpoint != NULL)
-        return call_usage(c, "reads the data directory: give --data, not --endpoint");
-    if (!read_line_file(c->data, "endpoint", url, sizeof url))
-        return call_fail("no daemon serves %s (there is no %s/endpoint); start it with: bided --data %s", c->data,
-                         c->data, c->data);
-    struct buf b;
-    buf_init(&b, 65536);
-    (void)snprintf(path, sizeof path, "%s/credentials", c->data);
-    bool ok = file_read(AT_FDCWD, path, &b) == 0 && credential(b.data, "aws_access_key_id", id, sizeof id) &&
-              credential(b.data, "aws_secret_access_key", secret, sizeof secret);
-    buf_done(&b);
-    if (!ok)
-        return call_fail("%s cannot be read: only the user who started bided may", path);
-    json_t *st = show_call(c, "GET", "/bide/v1/status", NULL);
-    if (st == NULL)
-        return EXIT_FAILED;
-    if (show_str(st, "region")[0] != '\0')
-        (void)snprintf(region, sizeof region, "%s", show_str(st, "region"));
-    json_decref(st);
-    if (c->json) {
-        json_t *env = json_pack("{s:s,s:s,s:s,s:s,s:s}", "AWS_ENDPOINT_URL_LAMBDA", url, "AWS_ACCESS_KEY_ID", id,
-                                "AWS_SECRET_ACCESS_KEY", secret, "AWS_REGION", region, "AWS_DEFAULT_REGION", region);
-        (void)json_dumpf(env, stdout, JSON_COMPACT);
-        (void)putchar('\n');
-        json_decref(env);
-        return EXIT_DONE;
-    }
-    (void)printf(
-        "export AWS_ENDPOINT_URL_LAMBDA='%s'\nexport AWS_ACCESS_KEY_ID='%s'\nexport AWS_SECRET_ACCESS_KEY='%s'\n"
-        "export AWS_REGION='%s'\nexport AWS_DEFAULT_REGION='%s'\nunset AWS_SESSION_TOKEN\n",
-        url, id, secret, region, region);
-    warn_old_cli();
-    return EXIT_DONE;
-}
 
 /* --- status ------------------------------------------------------------------------------------------------------- */
 
@@ -153,8 +58,7 @@ int cmd_status(struct call *c)
     if (st == NULL)
         return EXIT_FAILED;
     if (c->json) {
-        (void)json_dumpf(st, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(st);
     } else {
         print_status(st);
     }
@@ -164,33 +68,26 @@ int cmd_status(struct call *c)
 
 /* --- functions ---------------------------------------------------------------------------------------------------- */
 
+static void print_function(const json_t *f, bool json)
+{
+    if (json) {
+        show_json(f);
+        return;
+    }
+    (void)printf("%-32s %-16s %-28s %5lld MB %6lld s\n", show_str(f, "FunctionName"), show_str(f, "Runtime"),
+                 show_text(show_str(f, "Handler"), 28), show_int(f, "MemorySize"), show_int(f, "Timeout"));
+}
+
 int cmd_functions(struct call *c)
 {
-    char marker[256] = "";
-    if (!c->json)
-        (void)printf("%-32s %-16s %-28s %8s %8s\n", "NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT");
-    do {
-        char path[512] = "/2015-03-31/functions/";
-        show_query(path, sizeof path, "Marker", marker[0] != '\0' ? marker : NULL);
-        json_t *page = show_call(c, "GET", path, NULL);
-        if (page == NULL)
-            return EXIT_FAILED;
-        size_t i;
-        const json_t *f;
-        json_array_foreach(json_object_get(page, "Functions"), i, f)
-        {
-            if (c->json) {
-                (void)json_dumpf(f, stdout, JSON_COMPACT);
-                (void)putchar('\n');
-                continue;
-            }
-            (void)printf("%-32s %-16s %-28s %5lld MB %6lld s\n", show_str(f, "FunctionName"), show_str(f, "Runtime"),
-                         show_text(show_str(f, "Handler"), 28), show_int(f, "MemorySize"), show_int(f, "Timeout"));
-        }
-        (void)snprintf(marker, sizeof marker, "%s", show_str(page, "NextMarker"));
-        json_decref(page);
-    } while (marker[0] != '\0');
-    return EXIT_DONE;
+    static const struct show_form lambda = {"Functions", "NextMarker", "Marker", "MaxItems", 50};
+    uint64_t limit;
+    if (!show_limit(c, &limit))
+        return EXIT_USAGE;
+    return show_listing(
+        c, "/2015-03-31/functions/", &lambda, limit,
+        "NAME                             RUNTIME          HANDLER                        MEMORY  TIMEOUT",
+        print_function);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
@@ -198,8 +95,7 @@ int cmd_functions(struct call *c)
 static void print_event_row(const json_t *ev, bool json)
 {
     if (json) {
-        (void)json_dumpf(ev, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(ev);
         return;
     }
     const json_t *attempts = json_object_get(ev, "attempts");
@@ -212,7 +108,7 @@ int cmd_events_ls(struct call *c)
 {
     char path[512] = "/bide/v1/events";
     uint64_t limit;
-    if (!call_number(c, "limit", UINT32_MAX, 50, &limit))
+    if (!show_limit(c, &limit))
         return EXIT_USAGE;
     show_query(path, sizeof path, "function", call_opt(c, "function"));
     show_query(path, sizeof path, "state", call_opt(c, "state"));
@@ -246,8 +142,7 @@ int cmd_verify(struct call *c)
     size_t i;
     const json_t *line;
     if (c->json) {
-        (void)json_dumpf(v, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(v);
     } else {
         json_array_foreach(json_object_get(v, "findings"), i, line)(void)
             puts(show_text(json_is_string(line) ? json_string_value(line) : "", 400));
@@ -270,8 +165,7 @@ int cmd_clock_advance(struct call *c)
     if (r == NULL)
         return EXIT_FAILED;
     if (c->json) {
-        (void)json_dumpf(r, stdout, JSON_COMPACT);
-        (void)putchar('\n');
+        show_json(r);
     } else {
         (void)printf("clock at %s\n", show_time(show_int(r, "now_ms")));
     }

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { RING = 4, PAGE = 500 };
+enum { RING = 4, PAGE = 500, SCREEN = 50 };
 
 bool show_raw(struct call *c, const char *method, const char *path, struct reply *r)
 {
@@ -63,39 +64,67 @@ void show_query(char *path, size_t cap, const char *name, const char *value)
     path[n] = '\0';
 }
 
-int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print)
+bool show_limit(struct call *c, uint64_t *ret)
+{
+    bool person = !c->json && isatty(STDOUT_FILENO);
+    return call_number(c, "limit", UINT32_MAX, person ? SCREEN : 0, ret);
+}
+
+/* Where the next page starts, as text; "" when there is none. */
+static void next_page(const json_t *page, const char *member, char *out, size_t cap)
+{
+    const json_t *next = json_object_get(page, member);
+    out[0] = '\0';
+    if (json_is_string(next))
+        (void)snprintf(out, cap, "%s", json_string_value(next));
+    else if (json_is_integer(next) && json_integer_value(next) != 0)
+        (void)snprintf(out, cap, "%lld", (long long)json_integer_value(next));
+}
+
+int show_listing(struct call *c, const char *path, const struct show_form *form, uint64_t limit, const char *heading,
+                 show_item_cb *print)
 {
     uint64_t shown = 0;
-    char cursor[64] = "";
-    if (!c->json)
-        (void)puts(heading);
-    for (;;) {
+    char cursor[256] = "";
+    bool headed = c->json;
+    do {
         char url[1024], number[32];
+        uint64_t want = limit > 0 && limit - shown < form->page ? limit - shown : form->page;
         (void)snprintf(url, sizeof url, "%s", path);
-        show_query(url, sizeof url, "cursor", cursor[0] != '\0' ? cursor : NULL);
-        uint64_t want = limit > 0 && limit - shown < PAGE ? limit - shown : PAGE;
+        show_query(url, sizeof url, form->cursor, cursor[0] != '\0' ? cursor : NULL);
         (void)snprintf(number, sizeof number, "%llu", (unsigned long long)want);
-        show_query(url, sizeof url, "limit", number);
+        show_query(url, sizeof url, form->limit, number);
         json_t *page = show_call(c, "GET", url, NULL);
         if (page == NULL)
             return EXIT_FAILED;
+        if (!headed)
+            (void)puts(heading);
+        headed = true;
         size_t i;
         const json_t *item;
-        json_array_foreach(json_object_get(page, "items"), i, item)
+        json_array_foreach(json_object_get(page, form->items), i, item)
         {
             print(item, c->json);
             shown++;
         }
-        const json_t *next = json_object_get(page, "cursor");
-        bool more = json_is_string(next) || (json_is_integer(next) && json_integer_value(next) != 0);
-        if (json_is_string(next))
-            (void)snprintf(cursor, sizeof cursor, "%s", json_string_value(next));
-        else if (more)
-            (void)snprintf(cursor, sizeof cursor, "%lld", (long long)json_integer_value(next));
+        next_page(page, form->next, cursor, sizeof cursor);
         json_decref(page);
-        if (!more || (limit > 0 && shown >= limit))
-            return EXIT_DONE;
-    }
+    } while (cursor[0] != '\0' && (limit == 0 || shown < limit));
+    if (cursor[0] != '\0' && call_opt(c, "limit") == NULL)
+        (void)fprintf(stderr, "the first %llu; --limit 0 shows all\n", (unsigned long long)shown);
+    return EXIT_DONE;
+}
+
+int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print)
+{
+    static const struct show_form ours = {"items", "cursor", "cursor", "limit", PAGE};
+    return show_listing(c, path, &ours, limit, heading, print);
+}
+
+void show_json(const json_t *o)
+{
+    (void)json_dumpf(o, stdout, JSON_COMPACT);
+    (void)putchar('\n');
 }
 
 const char *show_str(const json_t *o, const char *key)

@@ -17,9 +17,24 @@ bool show_raw(struct call *c, const char *method, const char *path, struct reply
 /* Append ?name=value or &name=value, percent-encoded. value NULL: nothing. */
 void show_query(char *path, size_t cap, const char *name, const char *value);
 
-/* Walk a paged listing: base path with its query; each item is given to print until limit items (0 = all). */
+/* --limit of a listing; when it is not given 50 for a person at a terminal, else 0 = all. False: bad, and said so. */
+bool show_limit(struct call *c, uint64_t *ret);
+
+/* Walk a paged listing: base path with its query; each item is given to print until limit items (0 = all). The heading
+ * is printed for people only. */
 typedef void show_item_cb(const json_t *item, bool json);
 int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print);
+
+/* The same for listings that name things otherwise than /bide/v1 does. */
+struct show_form {
+    const char *items, *next;   /* members of a page: the items, where the next page starts */
+    const char *cursor, *limit; /* parameters of the query */
+    unsigned page;              /* largest page */
+};
+int show_listing(struct call *c, const char *path, const struct show_form *form, uint64_t limit, const char *heading,
+                 show_item_cb *print);
+
+void show_json(const json_t *o); /* one line on stdout */
 
 /* Members with defaults, for printing. */
 const char *show_str(const json_t *o, const char *key); /* "" when absent or null */
