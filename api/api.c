@@ -5,6 +5,11 @@
 
 #include "call.h"
 
+void api_reload(struct api *a)
+{
+    a->max_event_payload = (uint64_t)settings_int(a->d.settings, SET_ASYNC_MAX_PAYLOAD);
+}
+
 int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
 {
     struct api *a = calloc(1, sizeof(*a));
@@ -14,7 +19,7 @@ int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
     a->d = *deps;
     a->region = settings_str(deps->settings, SET_REGION);
     a->account = settings_str(deps->settings, SET_ACCOUNT);
-    a->max_event_payload = (uint64_t)settings_int(deps->settings, SET_ASYNC_MAX_PAYLOAD);
+    api_reload(a);
     httpd_limits_default(&lim);
     int r = api_pool_new(&a->pool, deps->loop, POOL_THREADS, POOL_JOBS_MAX, e);
     if (r == 0)

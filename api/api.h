@@ -38,6 +38,9 @@ struct api_deps {
 };
 
 int api_new(struct api **ret, const struct api_deps *deps, struct err *e) BIDE_MUST_USE;
+/* The live settings have changed. On the loop's thread. */
+void api_reload(struct api *a);
+
 void api_free(struct api *a); /* after the loop has ended */
 
 /* Listening sockets; ownership passes. Before or while the loop runs, on its thread. */

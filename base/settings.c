@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,10 +82,31 @@ static const struct setting_info table[SETTING_COUNT] = {
                      "what to do when a fence cannot be had"},
 };
 
+/* What a running daemon takes over at SIGHUP. The rest shaped what was opened or promised at start. */
+static const bool live[SETTING_COUNT] = {
+    [SET_ASYNC_RETRY_FIRST_WAIT] = true,
+    [SET_ASYNC_RETRY_MULTIPLIER] = true,
+    [SET_ASYNC_RETRY_MAX_WAIT] = true,
+    [SET_ASYNC_RETRY_JITTER] = true,
+    [SET_ASYNC_MAX_DISRUPTIONS] = true,
+    [SET_ASYNC_MAX_PAYLOAD] = true,
+    [SET_ASYNC_REQUEUE_FIRST_WAIT] = true,
+    [SET_WORKER_STARTS] = true,
+    [SET_WORKER_IDLE] = true,
+    [SET_ASYNC_REQUEUE_MAX_WAIT] = true,
+    [SET_HISTORY_RETENTION] = true,
+    [SET_HISTORY_MAX_BYTES] = true,
+    [SET_HISTORY_PAYLOAD] = true,
+    [SET_DLQ_RETENTION] = true,
+    [SET_SHUTDOWN_GRACE] = true,
+    [SET_LOG_LEVEL] = true,
+    [SET_LOG_FORMAT] = true,
+};
+
 struct value {
     bool given;
-    int64_t integer;
-    double real;
+    _Atomic int64_t integer;
+    _Atomic double real;
     char *text;
 };
 
@@ -97,6 +119,11 @@ struct settings {
 const struct setting_info *setting_info(enum setting s)
 {
     return &table[s];
+}
+
+bool setting_live(enum setting s)
+{
+    return live[s];
 }
 
 /* --- one value ---------------------------------------------------------------------------------------------------- */
@@ -126,33 +153,40 @@ static int parse_number(const struct setting_info *i, const char *text, struct v
 {
     size_t n = strlen(text);
     uint64_t size = 0;
+    int64_t integer = 0;
+    double real = 0;
     int rc = 0;
     switch (i->type) {
     case SETTING_INT:
-        rc = num_parse_i64(text, n, &v->integer);
+        rc = num_parse_i64(text, n, &integer);
         break;
     case SETTING_DURATION:
-        rc = num_parse_duration_ms(text, n, &v->integer);
+        rc = num_parse_duration_ms(text, n, &integer);
         break;
     case SETTING_SIZE:
         rc = num_parse_size(text, n, &size);
         if (rc == 0 && size > INT64_MAX)
             rc = ERR_INVALID;
-        v->integer = (int64_t)size;
+        integer = (int64_t)size;
         break;
     case SETTING_BOOL:
-        v->integer = strcmp(text, "on") == 0 || strcmp(text, "true") == 0 || strcmp(text, "yes") == 0;
-        if (v->integer == 0 && strcmp(text, "off") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0)
+        integer = strcmp(text, "on") == 0 || strcmp(text, "true") == 0 || strcmp(text, "yes") == 0;
+        if (integer == 0 && strcmp(text, "off") != 0 && strcmp(text, "false") != 0 && strcmp(text, "no") != 0)
             rc = ERR_INVALID;
         break;
     case SETTING_REAL:
-        return parse_real(text, &v->real) && v->real >= i->min && v->real <= i->max ? 0 : ERR_INVALID;
+        if (!parse_real(text, &real) || real < i->min || real > i->max)
+            return ERR_INVALID;
+        v->real = real;
+        return 0;
     case SETTING_STRING:
     case SETTING_ENUM:
         break;
     }
-    if (rc == 0 && ((double)v->integer < i->min || (double)v->integer > i->max))
+    if (rc == 0 && ((double)integer < i->min || (double)integer > i->max))
         rc = ERR_INVALID;
+    if (rc == 0)
+        v->integer = integer;
     return rc;
 }
 
@@ -401,27 +435,25 @@ static void blank_comments(char *p)
     }
 }
 
-static int read_file(struct settings *s, const char *path, struct err *e)
+/* b holds the file's text and has room for LAST_LINE. */
+static int read_text(struct settings *s, const char *name, struct buf *b, struct err *e)
 {
-    struct buf b;
-    buf_init(&b, FILE_MAX_LEN + sizeof LAST_LINE);
-    int rc = file_read(AT_FDCWD, path, &b);
-    if (rc == 0 && b.len > FILE_MAX_LEN)
-        rc = ERR_TOOBIG;
+    if (b->len > FILE_MAX_LEN)
+        return err_set(e, ERR_TOOBIG, "%s: more than %d bytes of settings", name, FILE_MAX_LEN);
+    if (b->len > 0 && memchr(b->data, '\0', b->len) != NULL)
+        return err_set(e, ERR_INVALID, "%s: there is a NUL byte in it", name);
+    if (buf_puts(b, LAST_LINE) < 0)
+        return err_set(e, ERR_NOMEM, "settings: out of memory");
+    blank_comments(b->data);
+    return parse_text(s, name, b->data, e);
+}
+
+static int read_file(const char *path, struct buf *b, struct err *e)
+{
+    int rc = file_read(AT_FDCWD, path, b);
     if (rc == ERR_TOOBIG)
-        (void)err_set(e, rc, "%s: more than %d bytes of settings", path, FILE_MAX_LEN);
-    else if (rc < 0)
-        (void)err_sys(e, rc, errno, "settings file %s", path);
-    else if (strlen(b.data) != b.len)
-        rc = err_set(e, ERR_INVALID, "%s: there is a NUL byte in it", path);
-    else if (buf_puts(&b, LAST_LINE) < 0)
-        rc = err_set(e, ERR_NOMEM, "settings: out of memory");
-    else {
-        blank_comments(b.data);
-        rc = parse_text(s, path, b.data, e);
-    }
-    buf_done(&b);
-    return rc;
+        return err_set(e, rc, "%s: more than %d bytes of settings", path, FILE_MAX_LEN);
+    return rc < 0 ? err_sys(e, rc, errno, "settings file %s", path) : 0;
 }
 
 /* --- loading ------------------------------------------------------------------------------------------------------ */
@@ -471,18 +503,9 @@ static int settle(struct settings *s, struct err *e)
     return 0;
 }
 
-int settings_load(struct settings **ret, const char *path, const char *const *sets, size_t n_sets, struct err *e)
+static int apply_sets(struct settings *s, const char *const *sets, size_t n_sets, struct err *e)
 {
-    struct settings *s = calloc(1, sizeof *s);
-    if (s != NULL)
-        s->roles = calloc(SETTINGS_ROLES_MAX, sizeof *s->roles);
-    if (s == NULL || s->roles == NULL) {
-        settings_free(s);
-        return err_set(e, ERR_NOMEM, "settings: out of memory");
-    }
-    int rc = defaults(s, e);
-    if (rc == 0 && path != NULL)
-        rc = read_file(s, path, e);
+    int rc = 0;
     for (size_t i = 0; i < n_sets && rc == 0; i++) {
         const char *eq = strchr(sets[i], '=');
         int k = eq != NULL ? find_key(sets[i], (size_t)(eq - sets[i])) : -1;
@@ -493,6 +516,25 @@ int settings_load(struct settings **ret, const char *path, const char *const *se
         else
             rc = set(s, (enum setting)k, eq + 1, "--set", e);
     }
+    return rc;
+}
+
+/* text NULL: no file. */
+static int load(struct settings **ret, const char *name, struct buf *text, const char *const *sets, size_t n_sets,
+                struct err *e)
+{
+    struct settings *s = calloc(1, sizeof *s);
+    if (s != NULL)
+        s->roles = calloc(SETTINGS_ROLES_MAX, sizeof *s->roles);
+    if (s == NULL || s->roles == NULL) {
+        settings_free(s);
+        return err_set(e, ERR_NOMEM, "settings: out of memory");
+    }
+    int rc = defaults(s, e);
+    if (rc == 0 && text != NULL)
+        rc = read_text(s, name, text, e);
+    if (rc == 0)
+        rc = apply_sets(s, sets, n_sets, e);
     if (rc == 0)
         rc = settle(s, e);
     if (rc < 0) {
@@ -500,6 +542,60 @@ int settings_load(struct settings **ret, const char *path, const char *const *se
         return rc;
     }
     *ret = s;
+    return 0;
+}
+
+int settings_load(struct settings **ret, const char *path, const char *const *sets, size_t n_sets, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, FILE_MAX_LEN + sizeof LAST_LINE);
+    int rc = path != NULL ? read_file(path, &b, e) : 0;
+    if (rc == 0)
+        rc = load(ret, path, path != NULL ? &b : NULL, sets, n_sets, e);
+    buf_done(&b);
+    return rc;
+}
+
+int settings_parse(struct settings **ret, const char *name, const char *text, size_t len, const char *const *sets,
+                   size_t n_sets, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, FILE_MAX_LEN + sizeof LAST_LINE);
+    int rc = buf_append(&b, text, len);
+    if (rc < 0)
+        (void)err_set(e, rc, "%s: %s", name,
+                      rc == ERR_TOOBIG ? "too long for a file of settings" : "out of memory for the settings");
+    else
+        rc = load(ret, name, &b, sets, n_sets, e);
+    buf_done(&b);
+    return rc;
+}
+
+static bool same(const struct value *a, const struct value *b, enum setting_type type)
+{
+    if (type == SETTING_STRING || type == SETTING_ENUM)
+        return strcmp(a->text, b->text) == 0;
+    return type == SETTING_REAL ? a->real == b->real : a->integer == b->integer;
+}
+
+int settings_update(struct settings *s, const struct settings *fresh, settings_diff_cb *cb, void *arg)
+{
+    for (int k = 0; k < SETTING_COUNT; k++) {
+        struct value *to = &s->v[k];
+        const struct value *from = &fresh->v[k];
+        if (same(to, from, table[k].type))
+            continue;
+        if (live[k]) {
+            char *text = strdup(from->text);
+            if (text == NULL)
+                return ERR_NOMEM;
+            free(to->text);
+            to->text = text;
+            to->integer = from->integer;
+            to->real = from->real;
+        }
+        cb((enum setting)k, from->text, arg);
+    }
     return 0;
 }
 
@@ -515,12 +611,12 @@ void settings_free(struct settings *s)
 
 int64_t settings_int(const struct settings *s, enum setting k)
 {
-    return s->v[k].integer;
+    return atomic_load_explicit(&s->v[k].integer, memory_order_relaxed);
 }
 
 double settings_real(const struct settings *s, enum setting k)
 {
-    return s->v[k].real;
+    return atomic_load_explicit(&s->v[k].real, memory_order_relaxed);
 }
 
 const char *settings_str(const struct settings *s, enum setting k)

@@ -4,8 +4,8 @@
  *
  *   role "web" { network = host  allow = { "lambda:InvokeFunction" } }
  *
- * Unknown keys, bad values and repeated keys are refused with file and line. Immutable after loading; any thread may
- * read.
+ * Unknown keys, bad values and repeated keys are refused with file and line. Any thread may read; nothing changes after
+ * loading but the live settings, by settings_update.
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
@@ -83,11 +83,23 @@ struct settings;
 
 const struct setting_info *setting_info(enum setting s);
 
+/* It can be changed while the daemon runs. The others are read at start. */
+bool setting_live(enum setting s);
+
 /* Defaults, then the file (path may be NULL), then each "KEY=VALUE" of sets in order. One thread at a time.
  * ERR_INVALID for what is wrong in them, ERR_NOTFOUND, ERR_IO or ERR_TOOBIG for the file, ERR_NOMEM. */
 int settings_load(struct settings **ret, const char *path, const char *const *sets, size_t n_sets,
                   struct err *e) BIDE_MUST_USE;
+/* The same from the text of a file; name is what errors call it. */
+int settings_parse(struct settings **ret, const char *name, const char *text, size_t len, const char *const *sets,
+                   size_t n_sets, struct err *e) BIDE_MUST_USE;
 void settings_free(struct settings *s);
+
+/* Take the live settings over from fresh while other threads read s; tell of each setting that differs, live or not.
+ * The texts of live settings (settings_str) must be read by this thread only. ERR_NOMEM: nothing, or some, was taken.
+ */
+typedef void settings_diff_cb(enum setting k, const char *text, void *arg);
+int settings_update(struct settings *s, const struct settings *fresh, settings_diff_cb *cb, void *arg) BIDE_MUST_USE;
 
 int64_t settings_int(const struct settings *s, enum setting k);     /* INT, DURATION (ms), SIZE (bytes), BOOL (0/1) */
 double settings_real(const struct settings *s, enum setting k);     /* REAL */

@@ -422,29 +422,47 @@ void dispatcher_begin(struct dispatcher *d)
 
 static void on_grace_over(void *arg);
 
+static struct sched_limits read_settings(struct dispatcher *d)
+{
+    const struct settings *s = d->deps.settings;
+    d->policy = (struct backoff_policy){.first_wait_ms = settings_int(s, SET_ASYNC_RETRY_FIRST_WAIT),
+                                        .multiplier = settings_real(s, SET_ASYNC_RETRY_MULTIPLIER),
+                                        .max_wait_ms = settings_int(s, SET_ASYNC_RETRY_MAX_WAIT),
+                                        .jitter = settings_real(s, SET_ASYNC_RETRY_JITTER),
+                                        .max_disruptions = (uint32_t)settings_int(s, SET_ASYNC_MAX_DISRUPTIONS)};
+    return (struct sched_limits){.account = (int32_t)settings_int(s, SET_ACCOUNT_CONCURRENCY),
+                                 .worker_memory_mb = settings_int(s, SET_WORKER_MEMORY) >> 20,
+                                 .worker_starts = (uint32_t)settings_int(s, SET_WORKER_STARTS),
+                                 .worker_idle_ms = settings_int(s, SET_WORKER_IDLE),
+                                 .requeue_first_ms = settings_int(s, SET_ASYNC_REQUEUE_FIRST_WAIT),
+                                 .requeue_max_ms = settings_int(s, SET_ASYNC_REQUEUE_MAX_WAIT)};
+}
+
+static void reload_here(void *arg)
+{
+    struct dispatcher *d = arg;
+    struct sched_limits lim = read_settings(d);
+    sched_set_limits(d->sched, &lim);
+    dispatcher_pump(d);
+}
+
+int dispatcher_reload(struct dispatcher *d)
+{
+    return loop_post(d->loop, reload_here, d);
+}
+
 int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, struct err *e)
 {
     struct dispatcher *d = calloc(1, sizeof *d);
     if (d == NULL)
         return err_set(e, ERR_NOMEM, "dispatcher: out of memory");
-    const struct settings *s = deps->settings;
     d->deps = *deps;
     d->loop = deps->loop;
     d->next_run = 1;
     atomic_store(&d->next_call, 1);
     TAILQ_INIT(&d->clock_waits);
     pthread_mutex_init(&d->mu, NULL);
-    d->policy = (struct backoff_policy){.first_wait_ms = settings_int(s, SET_ASYNC_RETRY_FIRST_WAIT),
-                                        .multiplier = settings_real(s, SET_ASYNC_RETRY_MULTIPLIER),
-                                        .max_wait_ms = settings_int(s, SET_ASYNC_RETRY_MAX_WAIT),
-                                        .jitter = settings_real(s, SET_ASYNC_RETRY_JITTER),
-                                        .max_disruptions = (uint32_t)settings_int(s, SET_ASYNC_MAX_DISRUPTIONS)};
-    struct sched_limits lim = {.account = (int32_t)settings_int(s, SET_ACCOUNT_CONCURRENCY),
-                               .worker_memory_mb = settings_int(s, SET_WORKER_MEMORY) >> 20,
-                               .worker_starts = (uint32_t)settings_int(s, SET_WORKER_STARTS),
-                               .worker_idle_ms = settings_int(s, SET_WORKER_IDLE),
-                               .requeue_first_ms = settings_int(s, SET_ASYNC_REQUEUE_FIRST_WAIT),
-                               .requeue_max_ms = settings_int(s, SET_ASYNC_REQUEUE_MAX_WAIT)};
+    struct sched_limits lim = read_settings(d);
     struct executor_opts xo = {.runtimes_dir = deps->runtimes_dir, .init_limit_ms = 10000, .freeze_after_ms = 20};
     int rc = sched_new(&d->sched, &lim);
     if (rc == 0)

@@ -105,6 +105,9 @@ void dispatcher_degradations(struct dispatcher *d, dispatcher_text_cb *cb, void 
 /* The virtual clock has been moved: cb (dispatcher's thread) once all that became due is in the queue. Any thread. */
 int dispatcher_clock_moved(struct dispatcher *d, void (*cb)(void *arg), void *arg) BIDE_MUST_USE;
 
+/* The live settings have changed: go by them from now on. Any thread. ERR_NOMEM. */
+int dispatcher_reload(struct dispatcher *d) BIDE_MUST_USE;
+
 /* Stop starting work, let running attempts end for up to grace_ms of real time, end the rest as disruptions, stop all
  * workers, then cb (dispatcher's thread) once nothing is in flight and every op is committed. Any thread, once. */
 void dispatcher_shutdown(struct dispatcher *d, int64_t grace_ms, void (*cb)(void *arg), void *arg);

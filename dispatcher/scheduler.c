@@ -9,8 +9,7 @@ int sched_new(struct sched **ret, const struct sched_limits *limits)
     struct sched *s = calloc(1, sizeof *s);
     if (s == NULL)
         return ERR_NOMEM;
-    s->limits = *limits;
-    s->slots.account = limits->account;
+    sched_set_limits(s, limits);
     s->next_worker = 1;
     TAILQ_INIT(&s->ring);
     TAILQ_INIT(&s->pool);
@@ -28,6 +27,13 @@ int sched_new(struct sched **ret, const struct sched_limits *limits)
     timerq_init(&s->timers);
     *ret = s;
     return 0;
+}
+
+void sched_set_limits(struct sched *s, const struct sched_limits *limits)
+{
+    s->limits = *limits;
+    s->slots.account = limits->account;
+    s->look_starts = true; /* more may be allowed now */
 }
 
 void sched_free(struct sched *s)

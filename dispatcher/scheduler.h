@@ -95,6 +95,9 @@ struct sched_decision {
 int sched_new(struct sched **ret, const struct sched_limits *limits) BIDE_MUST_USE;
 void sched_free(struct sched *s);
 
+/* Other limits from now on. What is there already over a lower one goes as its work ends. */
+void sched_set_limits(struct sched *s, const struct sched_limits *limits);
+
 /* --- facts about functions ---------------------------------------------------------------------------------------- */
 
 /* New or changed. */

@@ -86,6 +86,11 @@ int dlq_totals_in(struct dlq *d, struct store_txn *t, struct totals *ret)
     return rc < 0 ? rc : totals_decode(v, ret);
 }
 
+void dlq_set_retention(struct dlq *d, int64_t retention_ms)
+{
+    atomic_store(&d->retention_ms, retention_ms);
+}
+
 static int open_dlq(struct dlq **ret, struct queue *q, const struct dlq_opts *o, bool read_only, struct err *e)
 {
     struct store_txn *t;
@@ -95,6 +100,7 @@ static int open_dlq(struct dlq **ret, struct queue *q, const struct dlq_opts *o,
     d->queue = q;
     d->store = queue_store(q);
     d->opts = *o;
+    dlq_set_retention(d, o->retention_ms);
     buf_init(&d->scratch, LETTER_RECORD_MAX);
     int rc = store_table(d->store, "dead", &d->dead, e);
     if (rc == 0)

@@ -22,6 +22,9 @@ struct dlq_opts {
 int dlq_open(struct dlq **ret, struct queue *q, const struct dlq_opts *o, struct err *e) BIDE_MUST_USE;
 void dlq_close(struct dlq *d);
 
+/* How long letters are kept from now on. Any thread. */
+void dlq_set_retention(struct dlq *d, int64_t retention_ms);
+
 /* To look at a stopped daemon's directory: reading functions and dlq_verify only. */
 int dlq_open_read_only(struct dlq **ret, struct queue *q, struct err *e) BIDE_MUST_USE;
 

@@ -2,6 +2,8 @@
 #ifndef DLQ_PRIV_H
 #define DLQ_PRIV_H
 
+#include <stdatomic.h>
+
 #include "base/id.h"
 #include "base/record.h"
 #include "dlq.h"
@@ -33,6 +35,7 @@ struct dlq {
     struct queue *queue;
     struct store *store;
     struct dlq_opts opts;
+    _Atomic int64_t retention_ms; /* as last set */
     struct store_table *dead, *deadseq, *meta;
     struct totals now, saved; /* the writing thread's */
     bool dirty;

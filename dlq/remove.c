@@ -69,7 +69,7 @@ static int one_run(struct store_txn *t, void *arg)
 
 static bool goes(const struct rm_op *x, const struct event *ev)
 {
-    return x->by_age ? x->now_ms - ev->ended_at_ms > x->d->opts.retention_ms : letter_matches(&x->f, ev);
+    return x->by_age ? x->now_ms - ev->ended_at_ms > atomic_load(&x->d->retention_ms) : letter_matches(&x->f, ev);
 }
 
 static int chunk_run(struct store_txn *t, void *arg)

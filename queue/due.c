@@ -257,12 +257,12 @@ static bool outlived(struct queue *q, struct store_txn *t, uint64_t seq, int64_t
 {
     struct stored s;
     struct store_stats st;
-    if (q->now.history_bytes > q->opts.history_max_bytes)
+    if (q->now.history_bytes > atomic_load(&q->history_max_bytes))
         return true;
     store_stats(q->store, &st);
     if (st.full)
         return true; /* history makes room before new events are refused for long */
-    return row_load(q, t, seq, &s) < 0 || now_ms - s.ev.ended_at_ms > q->opts.history_retention_ms;
+    return row_load(q, t, seq, &s) < 0 || now_ms - s.ev.ended_at_ms > atomic_load(&q->history_retention_ms);
 }
 
 static int evict_run(struct store_txn *t, void *arg)

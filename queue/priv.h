@@ -38,6 +38,9 @@ struct ledger {
 struct queue {
     struct store *store;
     struct queue_opts opts;
+    _Atomic bool history_payload; /* these three as last set, opts as opened */
+    _Atomic int64_t history_retention_ms;
+    _Atomic uint64_t history_max_bytes;
     struct store_table *event, *payload, *ready, *due, *waiting, *running, *attempt, *ids, *history, *stats, *meta;
     struct ledger now, saved; /* the writing thread's */
     bool dirty, due_dirty;

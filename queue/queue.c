@@ -264,6 +264,13 @@ static int write_format(struct store_txn *t, void *arg)
     return store_put(t, q->meta, format_key, sizeof format_key - 1, v.b, v.len, 0);
 }
 
+void queue_set_history(struct queue *q, bool payload, int64_t retention_ms, uint64_t max_bytes)
+{
+    atomic_store(&q->history_payload, payload);
+    atomic_store(&q->history_retention_ms, retention_ms);
+    atomic_store(&q->history_max_bytes, max_bytes);
+}
+
 static int open_queue(struct queue **ret, struct store *s, const struct queue_opts *o, bool read_only, struct err *e)
 {
     struct queue *q = calloc(1, sizeof *q);
@@ -271,6 +278,7 @@ static int open_queue(struct queue **ret, struct store *s, const struct queue_op
         return err_set(e, ERR_NOMEM, "queue: out of memory");
     q->store = s;
     q->opts = *o;
+    queue_set_history(q, o->history_payload, o->history_retention_ms, o->history_max_bytes);
     q->pending_due_ms = INT64_MAX;
     TAILQ_INIT(&q->dirty_counts);
     buf_init(&q->scratch, ATTEMPT_RECORD_MAX);

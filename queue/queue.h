@@ -130,6 +130,9 @@ struct queue_opts {
 int queue_open(struct queue **ret, struct store *s, const struct queue_opts *o, struct err *e) BIDE_MUST_USE;
 void queue_close(struct queue *q); /* after store_stop */
 
+/* How history is kept from now on; the next eviction goes by it. Any thread. */
+void queue_set_history(struct queue *q, bool payload, int64_t retention_ms, uint64_t max_bytes);
+
 /* To look at a stopped daemon's directory: reading functions and queue_verify only. The store is read-only. */
 int queue_open_read_only(struct queue **ret, struct store *s, struct err *e) BIDE_MUST_USE;
 

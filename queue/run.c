@@ -106,7 +106,7 @@ int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum even
     event_move(&s->ev, state);
     s->ev.ended_at_ms = clock_now_ms(q->opts.clock);
     int rc = 0;
-    if (!q->opts.history_payload) {
+    if (!atomic_load(&q->history_payload)) {
         rc = row_del_payload(q, t, s);
         s->payload = (struct slice){0};
         s->ev.payload_len = 0;

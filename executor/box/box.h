@@ -57,6 +57,10 @@ struct box_config {
     size_t n_roles;
     uint32_t uid_base;    /* as root, slot N runs as host uid and gid uid_base + N; 0 = BOX_UID_BASE */
     uint32_t max_workers; /* slots; 1..BOX_WORKERS_MAX */
+    /* SIGHUP came: called between two turns of box_main's loop, may change roles and n_roles, and should not block.
+     * NULL: SIGHUP is ignored. */
+    void (*on_hangup)(void *arg);
+    void *hangup_arg;
 };
 
 /* Above every range that systemd or shadow hand out, below 2^31. */
@@ -83,7 +87,7 @@ struct box_fences {
  * ERR_INVALID: the configuration is wrong. Call it single-threaded. */
 int box_probe(const struct box_config *c, struct box_fences *ret, struct err *e) BIDE_MUST_USE;
 
-/* The process's life from here on; returns its exit status with nothing left of any box. SIGTERM, SIGINT and SIGHUP are
+/* The process's life from here on; returns its exit status with nothing left of any box. SIGTERM and SIGINT are
  * passed on to the engine (pid engine, a child of this process; 0 = none, for tests: a SIGTERM then ends it). When the
  * engine exits, its exit status is returned; when it is killed, BOX_EXIT_LOST. sock passes to it. */
 int box_main(const struct box_config *c, int sock, pid_t engine) BIDE_MUST_USE;

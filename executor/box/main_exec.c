@@ -100,9 +100,12 @@ static void on_signal(struct main_exec *m)
     struct signalfd_siginfo si;
     if (read(m->signals, &si, sizeof si) != (ssize_t)sizeof si)
         return;
-    if (m->engine > 0) {
+    if (si.ssi_signo == SIGHUP) {
+        if (m->c->on_hangup != NULL)
+            m->c->on_hangup(m->c->hangup_arg);
+    } else if (m->engine > 0) {
         (void)kill(m->engine, (int)si.ssi_signo);
-    } else if (si.ssi_signo != SIGHUP) {
+    } else {
         m->stop = true;
         m->status = 0;
     }

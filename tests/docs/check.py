@@ -46,7 +46,7 @@ def settings():
 
 
 def check_settings(table):
-    rows = re.findall(r"^\| `([a-z._]+)` \| ([^|]+) \| [^|]+ \| [^|]+ \|$", read("docs", "settings.md"), re.M)
+    rows = re.findall(r"^\| `([a-z._]+)` \| ([^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", read("docs", "settings.md"), re.M)
     documented = {key: default.strip().replace("`", "") for key, default in rows}
     if len(documented) != len(rows):
         finding("docs/settings.md: a setting has two rows")

@@ -41,14 +41,14 @@ static void print_range(const struct setting_info *i)
 
 int main(void)
 {
-    (void)puts("| key | default | takes | |\n|---|---|---|---|");
+    (void)puts("| key | default | takes | changes at | |\n|---|---|---|---|---|");
     for (int k = 0; k < SETTING_COUNT; k++) {
         const struct setting_info *i = setting_info((enum setting)k);
         /* A default that is computed is said in words. */
         const char *tick = strchr(i->default_text, ' ') == NULL ? "`" : "";
         (void)printf("| `%s` | %s%s%s | ", i->key, tick, i->default_text, tick);
         print_range(i);
-        (void)printf(" | %s |\n", i->help);
+        (void)printf(" | %s | %s |\n", setting_live((enum setting)k) ? "SIGHUP" : "start", i->help);
     }
     return 0;
 }

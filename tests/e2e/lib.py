@@ -50,8 +50,9 @@ def zipped(files, mode=0o755):
 
 
 class Bided:
-    def __init__(self, *sets, data=None):
+    def __init__(self, *sets, data=None, config=None):
         self.sets = sets
+        self.config = config
         self.data = data or tempfile.mkdtemp(prefix="bide-e2e-", dir="/var/tmp")
         self.log_path = self.data + ".log"
         self.proc = None
@@ -63,6 +64,8 @@ class Bided:
         args = [PREFIX + "/bin/bided", "--data", self.data, "--listen", "127.0.0.1:0"]
         for s in self.sets:
             args += ["--set", s]
+        if self.config:
+            args += ["--config", self.config]
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

@@ -122,17 +122,17 @@ static pid_t fork_engine(void)
     (void)sigemptyset(&none);
     (void)sigemptyset(&both);
     (void)sigaddset(&both, SIGTERM);
-    (void)sigaddset(&both, SIGHUP);
+    (void)sigaddset(&both, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &both, NULL);
     pid_t pid = fork();
     if (pid != 0)
         return pid;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)signal(SIGTERM, on_engine_signal);
-    (void)signal(SIGHUP, on_engine_signal);
+    (void)signal(SIGINT, on_engine_signal);
     while (engine_signal == 0)
         (void)sigsuspend(&none);
-    if (engine_signal == SIGHUP)
+    if (engine_signal == SIGINT)
         (void)raise(SIGKILL);
     _exit(5);
 }
@@ -140,6 +140,15 @@ static pid_t fork_engine(void)
 uint32_t rig_uid_base(void)
 {
     return BOX_UID_BASE + 0x1000000 + (uint32_t)(getpid() & 0xffff) * 16;
+}
+
+/* A change of the settings: the role default gets the host's network. */
+static void on_hangup(void *arg)
+{
+    static const struct box_role role = {.name = "default", .network = BOX_NETWORK_HOST};
+    struct box_config *c = arg;
+    c->roles = &role;
+    c->n_roles = 1;
 }
 
 static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, uint32_t uid_base, int sock)
@@ -153,6 +162,8 @@ static _Noreturn void be_executor(struct rig *r, const struct rig_opts *o, uint3
                            .n_roles = o->n_roles,
                            .uid_base = uid_base,
                            .max_workers = RIG_WORKERS - 1};
+    c.on_hangup = on_hangup;
+    c.hangup_arg = &c;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setpgid(0, 0);
     if (o->as_user && geteuid() == 0)

@@ -25,7 +25,7 @@ enum { RIG_WORKERS = 8, RIG_LOG_MAX = 256 * 1024, RIG_WAIT_MS = 20000, RIG_USER 
 struct rig_opts {
     enum box_mode mode;
     bool as_user; /* the executor process is an ordinary user */
-    bool engine;  /* a process in the engine's place: SIGTERM makes it exit with 5, SIGHUP kill itself */
+    bool engine;  /* a process in the engine's place: SIGTERM makes it exit with 5, SIGINT kill itself */
     const struct box_role *roles;
     size_t n_roles;
     const char *dir; /* reuse this data directory, and leave it */
@@ -53,6 +53,7 @@ void rig_skip(struct rig *r, const char *reason);
 void rig_need_root(void);
 
 void rig_open(struct rig *r, const struct rig_opts *o);
+/* SIGHUP gives the role default the host's network. */
 int rig_end(struct rig *r, int sig); /* sends sig (0: closes the socket), waits; the wait status */
 void rig_close(struct rig *r);
 

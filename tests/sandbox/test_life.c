@@ -503,7 +503,7 @@ static void test_engine_ends_by_a_signal_passed_on(void **state)
 static void test_engine_is_killed(void **state)
 {
     (void)state;
-    assert_int_equal(WEXITSTATUS(end_with_engine(SIGHUP)), BOX_EXIT_LOST);
+    assert_int_equal(WEXITSTATUS(end_with_engine(SIGINT)), BOX_EXIT_LOST);
 }
 
 static void test_hostile_engine(void **state)
@@ -554,6 +554,15 @@ static void test_host_network_role(void **state)
     rig_start(&rig, 2, argv); /* another role has none of it */
     (void)rig_wait(&rig, PROTO_EXITED, 2);
     assert_string_equal(rig_result(&rig, 2, "host-loopback"), "ECONNREFUSED");
+    /* Until roles are changed under way. The signal and a start may be seen in either order. */
+    (void)kill(rig.pid, SIGHUP);
+    const char *got = "";
+    for (uint64_t w = 3; w < RIG_WORKERS - 1 && strcmp(got, "ok") != 0; w++) {
+        rig_start(&rig, w, argv);
+        (void)rig_wait(&rig, PROTO_EXITED, w);
+        got = rig_result(&rig, w, "host-loopback");
+    }
+    assert_string_equal(got, "ok");
     (void)close(tcp);
 }
 

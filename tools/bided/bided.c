@@ -24,6 +24,7 @@
 #include "executor_box/box.h"
 #include "identity.h"
 #include "listen.h"
+#include "reload.h"
 
 #ifndef BIDE_VERSION
 #error "the build gives BIDE_VERSION"
@@ -49,6 +50,7 @@ struct opened {
     struct box_config box;
     struct box_role roles[BOX_ROLES_MAX];
     char runtimes_dir[PATH_MAX];
+    struct reload reload; /* this process's end */
 };
 
 static void help(void)
@@ -133,38 +135,49 @@ static int parse_options(int argc, char **argv, struct options *o, int *ret_exit
     return 0;
 }
 
-static void setup_log(const struct settings *s)
-{
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
-    int level = LOG_LEVEL_INFO;
-    for (int i = 0; i < 4; i++)
-        if (strcmp(levels[i], settings_str(s, SET_LOG_LEVEL)) == 0)
-            level = i;
-    bool json = strcmp(settings_str(s, SET_LOG_FORMAT), "json") == 0;
-    log_setup((enum log_level)level, json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT, STDERR_FILENO);
-}
-
 /* --- the executor process's part ---------------------------------------------------------------------------------- */
 
-static int take_roles(struct opened *p, struct err *e)
+static int take_roles(struct opened *p, const struct settings *s, struct err *e)
 {
     const struct setting_role *r;
-    size_t n = settings_roles(p->settings, &r);
+    size_t n = settings_roles(s, &r);
     if (n > BOX_ROLES_MAX)
         return err_set(e, ERR_INVALID, "more than %d roles", BOX_ROLES_MAX);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (strcmp(r[i].network, "outbound") == 0)
             return err_set(
                 e, ERR_INVALID,
                 "role \"%s\": network = outbound cannot be given to workers by this version; use none, or host if the "
                 "function may see the host's network",
                 r[i].name);
+    for (size_t i = 0; i < n; i++) {
         (void)snprintf(p->roles[i].name, sizeof p->roles[i].name, "%s", r[i].name);
         p->roles[i].network = strcmp(r[i].network, "host") == 0 ? BOX_NETWORK_HOST : BOX_NETWORK_NONE;
     }
     p->box.roles = p->roles;
     p->box.n_roles = n;
     return 0;
+}
+
+/* SIGHUP, between two turns of the executor process. Roles are this process's, everything else is the engine's. */
+static void on_hangup(void *arg)
+{
+    struct opened *p = arg;
+    struct settings *fresh = NULL;
+    struct err e = {0};
+    int text = -1;
+    int rc = reload_read(&p->reload, &fresh, &text, &e);
+    if (rc == 0)
+        rc = take_roles(p, fresh, &e);
+    if (rc == 0) {
+        settings_log(fresh);
+        rc = reload_send(&p->reload, text, &e);
+        text = -1;
+    }
+    fd_close(&text);
+    settings_free(fresh);
+    if (rc < 0)
+        log_error("bided", "SIGHUP: nothing is changed: %s", e.text);
 }
 
 /* bided stands in PREFIX/bin; what it needs is found from there, so that an installation can be moved. */
@@ -197,7 +210,7 @@ static int configure_box(struct opened *p, struct err *e)
     p->box.code_fd = p->dir.code_fd;
     p->box.workers_fd = p->dir.workers_fd;
     p->box.max_workers = (uint32_t)(workers < 1 ? 1 : workers > BOX_WORKERS_MAX ? BOX_WORKERS_MAX : workers);
-    int rc = take_roles(p, e);
+    int rc = take_roles(p, p->settings, e);
     return rc < 0 ? rc : find_parts(p, e);
 }
 
@@ -218,10 +231,12 @@ static int probe_box(const struct opened *p, bool print, struct err *e)
 
 /* --- the two processes -------------------------------------------------------------------------------------------- */
 
-static _Noreturn void become_engine(struct opened *p, int sock, pid_t parent)
+static _Noreturn void become_engine(struct opened *p, int sock, int reload_sock, pid_t parent)
 {
     struct err e = {0};
+    p->reload.sock = reload_sock;
     struct engine_opts eo = {.settings = p->settings,
+                             .reload = p->reload,
                              .listen = &p->listen,
                              .executor_sock = sock,
                              .dir_fd = p->dir.fd,
@@ -249,9 +264,10 @@ static _Noreturn void become_engine(struct opened *p, int sock, pid_t parent)
 
 static int run(struct opened *p, struct err *e)
 {
-    int sv[2];
+    int sv[2], reload[2];
     pid_t parent = getpid();
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, reload) < 0)
         return die(e, err_sys(e, ERR_IO, errno, "socketpair"));
     (void)fflush(NULL);
     pid_t engine = fork();
@@ -259,9 +275,14 @@ static int run(struct opened *p, struct err *e)
         return die(e, err_sys(e, ERR_IO, errno, "fork"));
     if (engine == 0) {
         close(sv[0]);
-        become_engine(p, sv[1], parent);
+        close(reload[0]);
+        become_engine(p, sv[1], reload[1], parent);
     }
     close(sv[1]);
+    close(reload[1]);
+    p->reload.sock = reload[0];
+    p->box.on_hangup = on_hangup;
+    p->box.hangup_arg = p;
     listen_close(&p->listen);
     explicit_bzero(&p->key, sizeof p->key);
     return box_main(&p->box, sv[0], engine);
@@ -272,7 +293,7 @@ static int open_all(struct opened *p, const struct options *o, struct err *e)
     int rc = settings_load(&p->settings, o->config, o->sets, o->n_sets, e);
     if (rc < 0)
         return rc;
-    setup_log(p->settings);
+    settings_log(p->settings);
     rc = identity_find(&p->who, settings_str(p->settings, SET_USER), e);
     if (rc == 0)
         rc = datadir_open(&p->dir, o->data, p->who.uid, p->who.gid, e);
@@ -322,6 +343,7 @@ int main(int argc, char **argv)
         (void)printf("settings, data directory %s and sandbox are fine\n", o.data);
         return EXIT_SUCCESS;
     }
+    p.reload = (struct reload){.config = o.config, .sets = o.sets, .n_sets = o.n_sets, .sock = -1};
     if (p.box.mode == BOX_OFF)
         log_warn("bided", "sandbox = off: functions run with no fence at all");
     return run(&p, &e);

@@ -28,6 +28,7 @@ struct engine {
     struct loop *api_loop;
     struct loop *dispatch_loop;
     struct loop_timer *housekeeping;
+    struct loop_watch *reloads;
     struct notify notify;
     pthread_t dispatch_thread;
     bool dispatching;
@@ -251,11 +252,54 @@ static void on_stop_signal(int signo, void *arg)
     dispatcher_shutdown(g->dispatcher, setting(g, SET_SHUTDOWN_GRACE), dispatcher_drained, g);
 }
 
-static void on_hangup(int signo, void *arg)
+/* --- SIGHUP ------------------------------------------------------------------------------------------------------- */
+
+static void tell_difference(enum setting k, const char *text, void *arg)
 {
-    (void)signo;
-    (void)arg;
-    log_warn("engine", "SIGHUP: settings are read at start only; restart bided to change them");
+    int *n_live = arg;
+    *n_live += setting_live(k);
+    if (setting_live(k))
+        log_info("engine", "setting %s is now %s", setting_info(k)->key, text);
+    else
+        log_warn("engine", "setting %s: %s takes effect at the next start", setting_info(k)->key, text);
+}
+
+static void apply_settings(struct engine *g)
+{
+    queue_set_history(g->queue, setting(g, SET_HISTORY_PAYLOAD) != 0, setting(g, SET_HISTORY_RETENTION),
+                      (uint64_t)setting(g, SET_HISTORY_MAX_BYTES));
+    dlq_set_retention(g->dlq, setting(g, SET_DLQ_RETENTION));
+    api_reload(g->api);
+    if (dispatcher_reload(g->dispatcher) < 0)
+        log_error("engine", "out of memory: waits and workers go by the old settings until the next reload");
+}
+
+static void on_reload(int fd, int what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct engine *g = arg;
+    struct settings *fresh = NULL;
+    struct err e = {0};
+    int n_live = 0;
+    int rc = reload_receive(&g->o->reload, &fresh, &e);
+    if (rc == ERR_AGAIN)
+        return;
+    if (rc == ERR_SHUTDOWN) { /* the executor process is gone: its other socket ends this one */
+        loop_unwatch(g->reloads);
+        g->reloads = NULL;
+        return;
+    }
+    if (rc == 0) {
+        settings_log(fresh);
+        rc = settings_update(g->o->settings, fresh, tell_difference, &n_live);
+        apply_settings(g);
+    }
+    settings_free(fresh);
+    if (rc < 0)
+        log_error("engine", "SIGHUP: the settings were not taken over: %s", e.text[0] != '\0' ? e.text : err_name(rc));
+    else
+        log_info("engine", "settings reloaded changed=%d", n_live);
 }
 
 static int start(struct engine *g, bool unclean, struct err *e)
@@ -266,7 +310,8 @@ static int start(struct engine *g, bool unclean, struct err *e)
     if (rc < 0)
         return rc;
     if (loop_signal(g->api_loop, SIGTERM, on_stop_signal, g) < 0 ||
-        loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 || loop_signal(g->api_loop, SIGHUP, on_hangup, g) < 0 ||
+        loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 ||
+        loop_watch(g->api_loop, g->o->reload.sock, LOOP_READ, on_reload, g, &g->reloads) < 0 ||
         loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
@@ -289,6 +334,7 @@ static void shut(struct engine *g)
     if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)
         log_warn("engine", "the clean stop could not be noted: %s", e.text);
     loop_timer_free(g->housekeeping);
+    loop_unwatch(g->reloads);
     api_free(g->api);
     dispatcher_free(g->dispatcher);
     loop_free(g->dispatch_loop);
@@ -306,6 +352,7 @@ int engine_main(const struct engine_opts *o)
     struct err e = {0};
     bool unclean = false;
     loop_global_init();
+    (void)signal(SIGHUP, SIG_IGN); /* the executor process reads the settings again and sends them */
     id_gen_init(&g.ids);
     notify_open(&g.notify);
     int rc = open_stores(&g, &unclean, &e);

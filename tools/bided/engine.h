@@ -7,13 +7,15 @@
 #include "api/api.h"
 #include "base/settings.h"
 #include "listen.h"
+#include "reload.h"
 
 enum {
     EXIT_LOST_PEER = 3, /* the other process is gone; a supervisor starts both anew */
 };
 
 struct engine_opts {
-    const struct settings *settings;
+    struct settings *settings; /* changed by a reload */
+    struct reload reload;      /* the engine's end */
     struct listen_set *listen; /* ownership of the sockets passes */
     int executor_sock;         /* likewise */
     int dir_fd;                /* the data directory */

@@ -333,6 +333,66 @@ static void a_reload_after_an_error(void **state)
     settings_free(s);
 }
 
+struct seen {
+    int n_live, n_start;
+    char last_start[64];
+};
+
+static void on_diff(enum setting k, const char *text, void *arg)
+{
+    struct seen *seen = arg;
+    seen->n_live += setting_live(k);
+    seen->n_start += !setting_live(k);
+    if (!setting_live(k))
+        (void)snprintf(seen->last_start, sizeof seen->last_start, "%s=%s", setting_info(k)->key, text);
+}
+
+/* What may change while the daemon runs is taken over; what may not is told of, once per look, and left alone. */
+static void an_update_takes_the_live_ones(void **state)
+{
+    (void)state;
+    static const char before[] = "async.retry_first_wait = 5s\nasync.retry_jitter = 0.5\nlog.level = warn\n"
+                                 "region = eu-west-1\nhistory.payload = on\n";
+    static const char after[] = "async.retry_first_wait = 7s\nasync.retry_jitter = 0.25\nlog.level = debug\n"
+                                "region = eu-west-2\n";
+    const char *sets[] = {"worker.starts=3"};
+    struct settings *s, *fresh;
+    struct err e = {0};
+    struct seen seen = {0};
+    assert_ok(settings_parse(&s, "old.conf", before, sizeof before - 1, sets, 1, &e), &e);
+    assert_ok(settings_parse(&fresh, "new.conf", after, sizeof after - 1, sets, 1, &e), &e);
+    assert_int_equal(settings_update(s, fresh, on_diff, &seen), 0);
+    assert_int_equal(seen.n_live, 4);
+    assert_int_equal(seen.n_start, 1);
+    assert_string_equal(seen.last_start, "region=eu-west-2");
+    assert_int_equal(settings_int(s, SET_ASYNC_RETRY_FIRST_WAIT), 7000);
+    assert_true(settings_real(s, SET_ASYNC_RETRY_JITTER) == 0.25);
+    assert_int_equal(settings_int(s, SET_HISTORY_PAYLOAD), 0);
+    assert_int_equal(settings_int(s, SET_WORKER_STARTS), 3); /* the command line still wins */
+    assert_string_equal(settings_str(s, SET_LOG_LEVEL), "debug");
+    assert_string_equal(settings_str(s, SET_REGION), "eu-west-1");
+    seen = (struct seen){0};
+    assert_int_equal(settings_update(s, fresh, on_diff, &seen), 0);
+    assert_int_equal(seen.n_live, 0);
+    assert_int_equal(seen.n_start, 1);
+    settings_free(fresh);
+    settings_free(s);
+}
+
+static void a_text_is_read_like_a_file(void **state)
+{
+    (void)state;
+    struct settings *s = NULL;
+    struct err e = {0};
+    static const char bad[] = "# one\nclock = sundial\n", nul[] = "clock = real\n\0x";
+    assert_err(settings_parse(&s, "the.conf", bad, sizeof bad - 1, NULL, 0, &e), ERR_INVALID, &e, "the.conf:2: clock");
+    assert_err(settings_parse(&s, "the.conf", nul, sizeof nul - 1, NULL, 0, &e), ERR_INVALID, &e, "NUL");
+    assert_null(s);
+    assert_ok(settings_parse(&s, "the.conf", "", 0, NULL, 0, &e), &e);
+    assert_string_equal(settings_str(s, SET_CLOCK), "real");
+    settings_free(s);
+}
+
 int main(void)
 {
 #define T(f_) cmocka_unit_test_setup_teardown(f_, setup, teardown)
@@ -348,6 +408,8 @@ int main(void)
         T(the_file_itself),
         T(set_arguments),
         T(a_reload_after_an_error),
+        T(an_update_takes_the_live_ones),
+        T(a_text_is_read_like_a_file),
     };
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
 }

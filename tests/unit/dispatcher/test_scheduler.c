@@ -73,6 +73,30 @@ static void test_reserved(void **state)
     rig_run(r, w, 3);
 }
 
+/* Limits may change: starts that were held back go on, an idle worker goes after the new time. */
+static void test_other_limits(void **state)
+{
+    struct rig *r = *state;
+    r->limits.worker_starts = 1;
+    rig_limits(r);
+    rig_plain(r, 1);
+    rig_plain(r, 2);
+    rig_event(r, 1, 1);
+    rig_event(r, 2, 2);
+    uint64_t w = rig_start(r, 1, 1);
+    rig_quiet(r);
+    r->limits.worker_starts = 2;
+    r->limits.worker_idle_ms = 50;
+    sched_set_limits(r->s, &r->limits);
+    (void)rig_start(r, 2, 2);
+    rig_ready(r, w);
+    rig_run(r, w, 1);
+    rig_done(r, w, 1);
+    rig_quiet(r);
+    r->mono += 50;
+    rig_stop(r, w, SCHED_STOP_IDLE);
+}
+
 /* Events tried at reserved concurrency 0 are given up; calls are refused. */
 static void test_zero_reserved(void **state)
 {
@@ -452,6 +476,7 @@ int main(void)
         RIG_TEST(test_order),
         RIG_TEST(test_one_more_worker),
         RIG_TEST(test_reserved),
+        RIG_TEST(test_other_limits),
         RIG_TEST(test_zero_reserved),
         RIG_TEST(test_pause),
         RIG_TEST(test_age),

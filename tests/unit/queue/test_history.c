@@ -58,8 +58,7 @@ static void by_size(void **state)
     assert_true(n >= 1);
     assert_true(f.q->saved.history_bytes <= 600);
     assert_int_equal(see_books(&f).removed, n);
-    f.opts.history_max_bytes = 0;
-    fix_reopen(&f);
+    queue_set_history(f.q, false, f.opts.history_retention_ms, 0); /* without a restart */
     assert_int_equal(do_evict(&f, 10), 5 - n);
     assert_int_equal(f.q->saved.history_bytes, 0);
     fix_close(&f);
