@@ -256,12 +256,8 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
 static bool outlived(struct queue *q, struct store_txn *t, uint64_t seq, int64_t now_ms)
 {
     struct stored s;
-    struct store_stats st;
     if (q->now.history_bytes > atomic_load(&q->history_max_bytes))
         return true;
-    store_stats(q->store, &st);
-    if (st.full)
-        return true; /* history makes room before new events are refused for long */
     return row_load(q, t, seq, &s) < 0 || now_ms - s.ev.ended_at_ms > atomic_load(&q->history_retention_ms);
 }
 
@@ -271,7 +267,9 @@ static int evict_run(struct store_txn *t, void *arg)
     struct queue *q = x->q;
     struct store_cursor *c;
     struct slice k, v;
+    struct store_stats st;
     x->n = 0;
+    store_stats(q->store, &st); /* once: it may walk the free list */
     int rc = store_cursor_open(t, q->history, &c);
     if (rc < 0)
         return rc;
@@ -282,7 +280,8 @@ static int evict_run(struct store_txn *t, void *arg)
             break;
         }
         uint64_t seq = store_get_u64(v.p), size = store_get_u64((const uint8_t *)v.p + 8);
-        if (!outlived(q, t, seq, x->now_ms))
+        /* In a full store, history makes room before new events are refused for long. */
+        if (!st.full && !outlived(q, t, seq, x->now_ms))
             break;
         rc = evict_one(q, t, c, seq, size);
         if (rc < 0)

@@ -11,9 +11,10 @@
 
 #include "base/log.h"
 #include "datadir.h"
+#include "keeping.h"
 #include "notify.h"
 
-enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000, EVICT_AT_ONCE = 256 };
+enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000 };
 
 struct engine {
     const struct engine_opts *o;
@@ -29,6 +30,7 @@ struct engine {
     struct loop *dispatch_loop;
     struct loop_timer *housekeeping;
     struct loop_watch *reloads;
+    struct keeping keeping;
     struct notify notify;
     pthread_t dispatch_thread;
     bool dispatching;
@@ -168,26 +170,6 @@ static void *dispatch_main(void *arg)
     return NULL;
 }
 
-static void ignore_count(int err, uint64_t n, void *arg)
-{
-    (void)n;
-    (void)arg;
-    if (err < 0 && err != ERR_SHUTDOWN)
-        log_warn("engine", "housekeeping of the history failed err=%s", err_name(err));
-}
-
-static void ignore_removed(int err, uint64_t removed, uint64_t cursor, void *arg)
-{
-    (void)cursor;
-    (void)arg;
-    if (err < 0 && err != ERR_SHUTDOWN)
-        log_warn("engine", "housekeeping of dead letters failed err=%s", err_name(err));
-    else if (removed > 0)
-        log_info("engine", "dead letters past dlq.retention removed n=%llu", (unsigned long long)removed);
-}
-
-/* Retention is bounded work once a second: what one round leaves, the next takes. Only when there is something to keep
- * books of, so that an idle daemon writes nothing. */
 static void tell_room(struct engine *g)
 {
     struct store_stats st;
@@ -210,15 +192,8 @@ static void tell_room(struct engine *g)
 static void on_housekeeping(void *arg)
 {
     struct engine *g = arg;
-    struct books b;
     tell_room(g);
-    if (queue_books(g->queue, &b) == 0) {
-        int rc = b.done + b.cancelled > 0 ? queue_evict_history(g->queue, EVICT_AT_ONCE, ignore_count, g) : 0;
-        if (rc == 0 && b.dead + b.replayed > 0)
-            rc = dlq_retention(g->dlq, EVICT_AT_ONCE, ignore_removed, g);
-        if (rc < 0)
-            log_warn("engine", "housekeeping was put off err=%s", err_name(rc));
-    }
+    keeping_round(&g->keeping);
     notify_watchdog(&g->notify);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
 }
@@ -314,6 +289,7 @@ static int start(struct engine *g, bool unclean, struct err *e)
         loop_watch(g->api_loop, g->o->reload.sock, LOOP_READ, on_reload, g, &g->reloads) < 0 ||
         loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
+    keeping_init(&g->keeping, g->queue, g->dlq);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
     dispatcher_begin(g->dispatcher);
     int err = pthread_create(&g->dispatch_thread, NULL, dispatch_main, g);
@@ -329,6 +305,7 @@ static void shut(struct engine *g)
         loop_stop(g->dispatch_loop);
         (void)pthread_join(g->dispatch_thread, NULL);
     }
+    keeping_stop(&g->keeping);
     store_stop(g->store);
     struct err e = {0};
     if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)
