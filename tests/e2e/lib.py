@@ -62,10 +62,10 @@ class Bided:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(endpoint)
         args = [PREFIX + "/bin/bided", "--data", self.data, "--listen", "127.0.0.1:0"]
-        for s in self.sets:
-            args += ["--set", s]
         if self.config:
             args += ["--config", self.config]
+        for s in self.sets:
+            args += ["--set", s]
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
