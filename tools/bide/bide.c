@@ -45,7 +45,7 @@ int main(int argc, char **argv)
         status = run(&c);
         break;
     }
-    if (fflush(stdout) != 0 || ferror(stdout))
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_DONE)
         return call_fail("standard output cannot be written");
     return status;
 }

@@ -1,6 +1,5 @@
 #include "client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -9,16 +8,10 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { REPLY_MAX = 64 * 1024 * 1024, LOG_RESULT_MAX = 64 * 1024 };
+#include "base/hash.h"
+#include "client_impl.h"
 
-struct client {
-    CURL *curl;
-    char base[512];
-    char socket[512]; /* "" over TCP */
-    char sigv4[128];
-    char user[512];
-    char problem[CURL_ERROR_SIZE];
-};
+enum { REPLY_MAX = 64 * 1024 * 1024, LOG_RESULT_MAX = 64 * 1024 };
 
 void reply_init(struct reply *r)
 {
@@ -61,6 +54,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
     size_t len = size * n;
     header_value(p, len, "x-amzn-requestid", r->request_id, sizeof r->request_id);
     header_value(p, len, "x-amz-function-error", r->function_error, sizeof r->function_error);
+    r->later |= len > 12 && strncasecmp(p, "retry-after:", 12) == 0;
     if (len > 17 && len < LOG_RESULT_MAX && strncasecmp(p, "x-amz-log-result:", 17) == 0) {
         free(r->log_result);
         r->log_result = calloc(1, len);
@@ -129,62 +123,114 @@ void client_close(struct client *c)
     free(c);
 }
 
-static int prepare(struct client *c, const char *method, const char *url, const void *body, size_t len,
-                   struct curl_slist *headers, struct reply *r)
+static size_t on_read(char *p, size_t size, size_t n, void *arg)
 {
-    curl_easy_reset(c->curl);
-    CURLcode rc = CURLE_OK;
-#define SET(opt_, val_) rc = rc == CURLE_OK ? curl_easy_setopt(c->curl, opt_, val_) : rc
+    struct request *rq = arg;
+    size_t take = rq->len - rq->sent < size * n ? rq->len - rq->sent : size * n;
+    memcpy(p, rq->body + rq->sent, take);
+    rq->sent += take;
+    return take;
+}
+
+static bool add_header(struct request *rq, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(rq->headers, line);
+    if (longer != NULL)
+        rq->headers = longer;
+    return longer != NULL;
+}
+
+/* libcurl signs the body only when it holds it whole. */
+static bool add_digest(struct request *rq)
+{
+    uint8_t sum[SHA256_LEN];
+    char hex[SHA256_HEX_LEN + 1], line[128];
+    sha256_sum(rq->body, rq->len, sum);
+    hex_encode(sum, sizeof sum, hex);
+    (void)snprintf(line, sizeof line, "x-amz-content-sha256: %s", hex);
+    return add_header(rq, line);
+}
+
+static bool add_headers(const struct client *c, struct request *rq, const char *const *extra, bool once)
+{
+    /* An empty value removes the header that libcurl would add: no form type for JSON, no waiting for a 100. */
+    bool ok = add_header(rq, "Content-Type: application/json") && add_header(rq, "Expect:");
+    for (size_t i = 0; ok && extra != NULL && extra[i] != NULL; i++)
+        ok = add_header(rq, extra[i]);
+    return ok && (!once || c->socket[0] != '\0' || add_digest(rq));
+}
+
+int client_prepare(const struct client *c, struct request *rq, const char *method, const char *path,
+                   const char *const *extra, bool once, struct err *e)
+{
+    char url[2048];
+    int n = snprintf(url, sizeof url, "%s%s", c->base, path);
+    rq->headers = NULL;
+    rq->sent = 0;
+    rq->problem[0] = '\0';
+    reply_done(rq->reply);
+    reply_init(rq->reply);
+    if (n < 0 || (size_t)n >= sizeof url)
+        return err_set(e, ERR_TOOBIG, "the request's address is too long");
+    curl_easy_reset(rq->curl);
+    CURLcode rc = add_headers(c, rq, extra, once) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+#define SET(opt_, val_) rc = rc == CURLE_OK ? curl_easy_setopt(rq->curl, opt_, val_) : rc
     SET(CURLOPT_URL, url);
-    SET(CURLOPT_CUSTOMREQUEST, method);
-    SET(CURLOPT_ERRORBUFFER, c->problem);
+    SET(CURLOPT_ERRORBUFFER, rq->problem);
     SET(CURLOPT_NOPROXY, "*");
+    SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, (void *)r);
+    SET(CURLOPT_WRITEDATA, (void *)rq->reply);
     SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, (void *)r);
-    SET(CURLOPT_HTTPHEADER, headers);
+    SET(CURLOPT_HEADERDATA, (void *)rq->reply);
+    SET(CURLOPT_HTTPHEADER, rq->headers);
     if (c->socket[0] != '\0') {
         SET(CURLOPT_UNIX_SOCKET_PATH, c->socket);
     } else {
         SET(CURLOPT_AWS_SIGV4, c->sigv4);
         SET(CURLOPT_USERPWD, c->user);
     }
-    if (body != NULL) {
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
-        SET(CURLOPT_POSTFIELDS, body);
+    if (rq->body != NULL) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->len);
+        if (once) {
+            SET(CURLOPT_READFUNCTION, on_read);
+            SET(CURLOPT_READDATA, (void *)rq);
+        } else {
+            SET(CURLOPT_POSTFIELDS, rq->body);
+        }
     }
+    SET(CURLOPT_CUSTOMREQUEST, method);
 #undef SET
-    return rc == CURLE_OK ? 0 : ERR_NOMEM;
+    if (rc == CURLE_OK)
+        return 0;
+    curl_slist_free_all(rq->headers);
+    rq->headers = NULL;
+    return err_set(e, ERR_NOMEM, "out of memory");
+}
+
+int client_finish(const struct client *c, struct request *rq, CURLcode done, struct err *e)
+{
+    curl_slist_free_all(rq->headers);
+    rq->headers = NULL;
+    if (done == CURLE_OK) {
+        (void)curl_easy_getinfo(rq->curl, CURLINFO_RESPONSE_CODE, &rq->reply->status);
+        return 0;
+    }
+    const char *why = rq->problem[0] != '\0' ? rq->problem : curl_easy_strerror(done);
+    bool unsent = rq->sent == 0 && (done == CURLE_COULDNT_CONNECT || done == CURLE_COULDNT_RESOLVE_HOST);
+    int code = unsent ? ERR_NOTFOUND : ERR_IO;
+    if (c->socket[0] != '\0' && done == CURLE_COULDNT_CONNECT)
+        return err_set(e, code, "the daemon does not answer on %s (is bided running?): %s", c->socket, why);
+    return err_set(e, code, "%s: %s", c->socket[0] != '\0' ? c->socket : c->base, why);
 }
 
 int client_call(struct client *c, const char *method, const char *path, const char *const *extra, const void *body,
                 size_t len, struct reply *r, struct err *e)
 {
-    char url[2048];
-    int n = snprintf(url, sizeof url, "%s%s", c->base, path);
-    if (n < 0 || (size_t)n >= sizeof url)
-        return err_set(e, ERR_TOOBIG, "the request's address is too long");
-    struct curl_slist *headers = NULL;
-    /* An empty value removes the header that libcurl would add: no form type for JSON, no waiting for a 100. */
-    const char *const fixed[] = {"Content-Type: application/json", "Expect:"};
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
-        headers = curl_slist_append(headers, fixed[i]);
-    for (size_t i = 0; extra != NULL && extra[i] != NULL; i++)
-        headers = curl_slist_append(headers, extra[i]);
-    reply_done(r);
-    reply_init(r);
-    int rc = headers == NULL ? ERR_NOMEM : prepare(c, method, url, body, len, headers, r);
-    CURLcode done = rc == 0 ? curl_easy_perform(c->curl) : CURLE_OUT_OF_MEMORY;
-    curl_slist_free_all(headers);
-    if (done != CURLE_OK) {
-        const char *why = c->problem[0] != '\0' ? c->problem : curl_easy_strerror(done);
-        if (c->socket[0] != '\0' && done == CURLE_COULDNT_CONNECT)
-            return err_set(e, ERR_IO, "the daemon does not answer on %s (is bided running?): %s", c->socket, why);
-        return err_set(e, ERR_IO, "%s: %s", c->socket[0] != '\0' ? c->socket : c->base, why);
-    }
-    (void)curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &r->status);
-    return 0;
+    struct request rq = {.curl = c->curl, .body = body, .len = len, .reply = r};
+    int rc = client_prepare(c, &rq, method, path, extra, false, e);
+    return rc < 0 ? rc : client_finish(c, &rq, curl_easy_perform(c->curl), e);
 }
 
 const char *reply_why(const struct reply *r)

@@ -30,7 +30,8 @@ static const struct opt deploy_opts[] = {
 static const struct opt invoke_opts[] = {
     {"event", NULL, "asynchronously: print the event's id and return once it is on disk"},
     {"payload", "JSON|@FILE|-", "the event; @FILE reads a file, - standard input (default {})"},
-    {"count", "N", "send the event N times (with --event)"},
+    {"count", "N", "send the event N times, asynchronously and several at once"},
+    {"file", "FILE", "send each line of a JSON Lines file as an event, likewise; - standard input"},
     {"log", NULL, "print the end of the invocation's log on stderr"},
     {0},
 };
@@ -77,7 +78,8 @@ const struct cmd cmds[] = {
     {"deploy", "PATH", "create or update a function from a folder or a zip",
      "PATH is a zip file, a folder (packed as it is) or a single file. Waits until the function is ready.", 1, 1,
      deploy_opts, cmd_deploy},
-    {"invoke", "NAME", "call a function", "Prints the function's answer. Exit status 1 when the function failed.", 1, 1,
+    {"invoke", "NAME", "call a function",
+     "Prints the function's answer. Exit status 1 when the function failed, or when an event was refused.", 1, 1,
      invoke_opts, cmd_invoke},
     {"functions", "", "list the functions", "", 0, 0, functions_opts, cmd_functions},
     {"events ls", "", "list events, newest first", "", 0, 0, events_opts, cmd_events_ls},

@@ -6,6 +6,7 @@
 
 #include "base/fdutil.h"
 #include "base/hash.h"
+#include "many.h"
 #include "show.h"
 
 enum { PAYLOAD_MAX = 8 << 20 };
@@ -39,11 +40,12 @@ static void print_log(const struct reply *r)
     buf_done(&log);
 }
 
-static int invoke_once(struct call *c, const char *path, const struct buf *payload, bool event)
+static int invoke_once(struct call *c, const char *path, const struct buf *payload)
 {
     struct err e = {0};
     struct reply r;
     struct client *cl = call_client(c);
+    bool event = call_flag(c, "event");
     if (cl == NULL)
         return EXIT_FAILED;
     const char *const headers[] = {event ? "X-Amz-Invocation-Type: Event" : "X-Amz-Invocation-Type: RequestResponse",
@@ -72,16 +74,21 @@ int cmd_invoke(struct call *c)
     char path[512];
     uint64_t count;
     struct buf payload;
-    bool event = call_flag(c, "event");
+    const char *file = call_opt(c, "file");
+    bool counted = call_opt(c, "count") != NULL;
     if (!call_number(c, "count", UINT32_MAX, 1, &count))
         return EXIT_USAGE;
-    if (call_opt(c, "count") != NULL && !event)
-        return call_usage(c, "--count goes with --event");
+    if (file != NULL && (counted || call_opt(c, "payload") != NULL))
+        return call_usage(c, "--file holds the events: neither --count nor --payload goes with it");
+    if (call_flag(c, "log") && (counted || file != NULL))
+        return call_usage(c, "--log is for a call that waits for its answer, not for events");
     (void)snprintf(path, sizeof path, "/2015-03-31/functions/%.200s/invocations", c->args[0]);
+    if (file != NULL)
+        return many_file(c, path, file);
     buf_init(&payload, PAYLOAD_MAX);
-    int status = take_payload(c, &payload) ? EXIT_DONE : EXIT_FAILED;
-    for (uint64_t i = 0; i < count && status == EXIT_DONE; i++)
-        status = invoke_once(c, path, &payload, event);
+    int status = EXIT_FAILED;
+    if (take_payload(c, &payload))
+        status = counted ? many_count(c, path, &payload, count) : invoke_once(c, path, &payload);
     buf_done(&payload);
     return status;
 }
