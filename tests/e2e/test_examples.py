@@ -23,3 +23,7 @@ def test_thumbnailer():
 
 def test_pipeline():
     follow("pipeline")
+
+
+def test_webhook_relay():
+    follow("webhook-relay")
