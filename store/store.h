@@ -154,6 +154,19 @@ uint64_t store_count(struct store_txn *t, struct store_table *tab);
 int store_read_begin(struct store *s, struct store_txn **ret) BIDE_MUST_USE;
 void store_read_end(struct store_txn *t);
 
+/* --- copying it ------------------------------------------------------------------------------------------------- */
+
+enum {
+    STORE_COPY_COMPACT = 1 /* only what is in use, in order: a smaller file. Without it page by page, free ones too */
+};
+
+/* Write one consistent snapshot of everything to fd (a file or a pipe; SIGPIPE must be ignored), as a data.mdb, while
+ * the writer goes on. Blocks for as long as fd takes, on a thread of its own; until it returns no page that was in use
+ * at its beginning is used again, so that the file grows by what is written meanwhile. Any number of bytes may have
+ * been written when it fails. ERR_IO (also when the reader of a pipe went away), ERR_FULL, ERR_CORRUPT (compacting: a
+ * page that belongs to nothing; copy without), ERR_NOMEM. */
+int store_copy(struct store *s, int fd, unsigned flags, struct err *e) BIDE_MUST_USE;
+
 /* --- looking at it ------------------------------------------------------------------------------------------------ */
 
 struct store_stats {
