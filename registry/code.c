@@ -19,6 +19,7 @@
 #include <zip.h>
 
 #include "base/fdutil.h"
+#include "base/log.h"
 #include "zipdir.h"
 
 enum {
@@ -26,6 +27,7 @@ enum {
     FOLDERS_MAX = 16384,      /* a few entries with deep names would otherwise make millions */
     SYNC_ONE_BY_ONE = 128,
     CHUNK = 64 * 1024,
+    ZIP_BYTES_MAX = 52428800, /* Lambda: 3.2 */
 };
 
 struct unpacker {
@@ -318,6 +320,42 @@ static int unpack_new(struct registry *r, const void *zip, size_t len, const cha
     return rc;
 }
 
+/* A package of which only the zip is there, as in a restored backup. */
+static int unpack_again(struct registry *r, const char *sha256, struct err *e)
+{
+    struct buf zip;
+    uint8_t digest[SHA256_LEN];
+    char hex[SHA256_HEX_LEN + 1];
+    buf_init(&zip, ZIP_BYTES_MAX);
+    int rc = registry_code_read(r, sha256, &zip);
+    if (rc < 0) {
+        (void)err_set(e, rc, "its zip cannot be read (%s)", err_name(rc));
+    } else {
+        sha256_sum(zip.data, zip.len, digest);
+        hex_encode(digest, sizeof(digest), hex);
+        rc = strcmp(hex, sha256) == 0 ? unpack_new(r, zip.data, zip.len, sha256, e)
+                                      : err_set(e, ERR_CORRUPT, "its zip is not what its name says");
+    }
+    buf_done(&zip);
+    return rc;
+}
+
+void code_restore(struct registry *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct err e = {0};
+        struct stat st;
+        const char *sha256 = r->by_fid[i]->code_sha256;
+        if (fstatat(r->code_fd, sha256, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            continue;
+        if (unpack_again(r, sha256, &e) < 0)
+            log_error("registry", "the code of a function is not there: it cannot run name=%s package=%s why=\"%s\"",
+                      r->by_fid[i]->name, sha256, e.text);
+        else
+            log_info("registry", "package unpacked package=%s", sha256);
+    }
+}
+
 /* --- pins ----- */
 
 static struct pin *find_pin(struct registry *r, const char *sha256)
@@ -358,7 +396,7 @@ void registry_code_release(struct registry *r, const struct code *c)
     struct pin *p = *at;
     BIDE_ASSERT(p && p->count > 0, "code %s released twice", c->sha256);
     if (--p->count == 0) {
-        remove = p->fresh;
+        remove = p->fresh && r->holds == 0;
         *at = p->next;
         free(p);
     }

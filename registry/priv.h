@@ -42,6 +42,7 @@ struct registry {
     size_t n;
     size_t cap;
     struct pin *pins;
+    unsigned holds; /* while there is one no package is removed */
 };
 
 /* Room for one more function, so that map_put cannot fail after a commit. ERR_NOMEM. */
@@ -61,6 +62,10 @@ void change_complete(struct registry *r, const struct function *f);
 bool code_present(struct registry *r, const char *sha256);
 /* Remove code/<sha256> and its zip; what cannot be removed now is swept at the next start. */
 void code_remove(struct registry *r, const char *sha256);
+
+/* At open: unpack what functions name and of which only the zip is there. What cannot be is logged; its functions
+ * cannot run. */
+void code_restore(struct registry *r);
 
 /* At open, nothing running yet: remove every package no function names, and what an interrupted unpacking left. */
 int sweep(struct registry *r, struct err *e) BIDE_MUST_USE;

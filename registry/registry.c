@@ -257,6 +257,7 @@ static int load(struct store_txn *t, void *arg)
     store_cursor_close(c);
     if (rc != ERR_NOTFOUND)
         return rc;
+    code_restore(r); /* nobody else writes yet: the transaction may stay open for as long as it takes */
     for (size_t i = 0; i < r->n; i++) {
         const struct function *f = r->by_fid[i];
         if (f->state != FUNCTION_PENDING && f->update != UPDATE_IN_PROGRESS)

@@ -124,6 +124,16 @@ void registry_code_release(struct registry *r, const struct code *c);
  * SHA-256), ERR_TOOBIG, ERR_NOMEM, ERR_IO. */
 int registry_code_read(struct registry *r, const char *sha256, struct buf *b) BIDE_MUST_USE;
 
+/* Keep every package where it is: nothing is removed from code/ until as many unholds. For a copy being made of the
+ * store: what its functions name must still be there when their packages are fetched. Any thread. */
+void registry_code_hold(struct registry *r);
+void registry_code_unhold(struct registry *r);
+
+/* Each package there is, whole, in no order: fd reads its zip and is closed afterwards. A result other than 0 ends the
+ * walk and is returned. Blocks on the disk. ERR_IO. */
+typedef int registry_package_cb(const char *sha256, int fd, int64_t zip_bytes, void *arg);
+int registry_code_each(struct registry *r, registry_package_cb *cb, void *arg) BIDE_MUST_USE;
+
 /* --- changes ----- */
 
 /* f: the new snapshot, a reference valid during the callback; NULL on error or after a deletion. On the store thread.
@@ -168,5 +178,10 @@ int registry_set_paused(struct registry *r, const char *name, bool paused, regis
 typedef void registry_tombstone_cb(uint64_t fid, const char *name, void *arg);
 int registry_tombstones(struct registry *r, registry_tombstone_cb *cb, void *arg) BIDE_MUST_USE;
 int registry_forget(struct registry *r, uint64_t fid) BIDE_MUST_USE; /* any thread; an op, nobody is told */
+
+/* For tools that look at a stopped daemon's store: each function of it, the snapshot valid during the callback, on the
+ * calling thread. ERR_VERSION, ERR_IO; a record that cannot be read is told with f NULL. */
+typedef void registry_walk_cb(const char *name, const struct function *f, void *arg);
+int registry_walk(struct store *s, registry_walk_cb *cb, void *arg, struct err *e) BIDE_MUST_USE;
 
 #endif

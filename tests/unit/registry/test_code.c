@@ -398,6 +398,54 @@ static void test_sweep(void **state)
     assert_true(tmpdir_has(&x->dir, "code/notes.txt"));
 }
 
+struct seen {
+    unsigned n;
+    char sha256[SHA256_HEX_LEN + 1];
+    int64_t zip_bytes;
+};
+
+static int see(const char *sha256, int fd, int64_t zip_bytes, void *arg)
+{
+    struct seen *s = arg;
+    char head[2];
+    assert_int_equal(read(fd, head, 2), 2);
+    assert_memory_equal(head, "PK", 2);
+    memcpy(s->sha256, sha256, sizeof(s->sha256));
+    s->zip_bytes = zip_bytes;
+    return ++s->n == 2 ? ERR_BUSY : 0;
+}
+
+static void test_each_and_hold(void **state)
+{
+    struct fx *x = *state;
+    struct zm z;
+    struct code c, d;
+    struct err e = {0};
+    struct seen s = {0};
+    assert_rc(registry_code_each(x->r, see, &s), 0);
+    assert_int_equal(s.n, 0);
+    zm_init(&z);
+    zm_file(&z, "app.py", "x");
+    assert_ok(add(x, &z, &c, &e), &e);
+    tmpdir_write(&x->dir, "code/notes.txt", "an operator's own");
+    assert_rc(registry_code_each(x->r, see, &s), 0);
+    assert_int_equal(s.n, 1);
+    assert_string_equal(s.sha256, c.sha256);
+    assert_int_equal(s.zip_bytes, c.zip_bytes);
+    zm_init(&z);
+    zm_file(&z, "app.py", "y");
+    assert_ok(add(x, &z, &d, &e), &e);
+    s.n = 0;
+    assert_rc(registry_code_each(x->r, see, &s), ERR_BUSY); /* the walk's end, as the callback says */
+    /* A package that nobody came to name is removed with its last pin, but not while all are held. */
+    registry_code_hold(x->r);
+    registry_code_release(x->r, &c);
+    assert_true(code_present(x->r, c.sha256));
+    registry_code_unhold(x->r);
+    registry_code_release(x->r, &d);
+    assert_false(code_present(x->r, d.sha256));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bomb, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_and_hold, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
