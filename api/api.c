@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "route.h"
 
 void api_reload(struct api *a)
 {
@@ -57,5 +58,6 @@ int api_listen_unix(struct api *a, int fd, struct err *e)
 
 void api_drain(struct api *a, void (*cb)(void *arg), void *arg)
 {
+    bide_backup_cut(a); /* it could take minutes, and can be made again */
     httpd_drain(a->http, cb, arg);
 }

@@ -106,10 +106,10 @@ void call_free(struct call *c)
     free(c);
 }
 
-static void send_reply(struct httpd_req *req, const char *id, int status, const struct call_extra *extra, size_t n,
-                       const void *body, size_t len)
+/* The reply's headers into h. How many. */
+static size_t reply_headers(struct httpd_header h[EXTRA_MAX + 2], const char *id, int status,
+                            const struct call_extra *extra, size_t n)
 {
-    struct httpd_header h[EXTRA_MAX + 2];
     size_t n_h = 0;
     bool typed = false;
     BIDE_ASSERT(n <= EXTRA_MAX, "%zu headers", n);
@@ -120,6 +120,14 @@ static void send_reply(struct httpd_req *req, const char *id, int status, const 
     }
     if (status != 204 && !typed)
         h[n_h++] = (struct httpd_header){"Content-Type", "application/json"};
+    return n_h;
+}
+
+static void send_reply(struct httpd_req *req, const char *id, int status, const struct call_extra *extra, size_t n,
+                       const void *body, size_t len)
+{
+    struct httpd_header h[EXTRA_MAX + 2];
+    size_t n_h = reply_headers(h, id, status, extra, n);
     httpd_reply(req, status, h, n_h, body, len);
 }
 
@@ -132,6 +140,25 @@ void call_reply(struct call *c, int status, const struct call_extra *extra, size
 void call_reply_empty(struct call *c, int status)
 {
     call_reply(c, status, NULL, 0, NULL, 0);
+}
+
+void call_reply_start(struct call *c, int status, const struct call_extra *extra, size_t n)
+{
+    struct httpd_header h[EXTRA_MAX + 2];
+    size_t n_h = reply_headers(h, c->id_text, status, extra, n);
+    httpd_reply_start(c->req, status, h, n_h);
+}
+
+void call_reply_end(struct call *c)
+{
+    httpd_reply_end(c->req);
+    call_free(c);
+}
+
+void call_reply_abort(struct call *c)
+{
+    httpd_reply_abort(c->req);
+    call_free(c);
 }
 
 void call_json(struct buf *b, struct json_out *o)

@@ -44,8 +44,9 @@ struct api {
     struct pool *pool;
     struct signing_key keys[KEY_CACHE];
     size_t next_key;
-    struct call *calls; /* all that are not answered yet */
-    bool verifying;     /* one verify at a time */
+    struct call *calls;     /* all that are not answered yet */
+    bool verifying;         /* one verify at a time */
+    struct sending *backup; /* bide_backup.c's: one at a time */
 };
 
 struct route;
@@ -106,6 +107,10 @@ struct call_extra {
 enum { EXTRA_MAX = 8 };
 void call_reply(struct call *c, int status, const struct call_extra *extra, size_t n_extra, const void *body,
                 size_t len);
+/* A reply of unknown length: start, then httpd_reply_chunk on c->req, then end or abort, which end the call. */
+void call_reply_start(struct call *c, int status, const struct call_extra *extra, size_t n_extra);
+void call_reply_end(struct call *c);
+void call_reply_abort(struct call *c);
 void call_reply_json(struct call *c, int status, struct json_out *o); /* and releases o's buffer */
 void call_reply_empty(struct call *c, int status);
 void call_fault(struct call *c, enum fault_type t, const char *fmt, ...) BIDE_PRINTF(3, 4);

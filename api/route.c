@@ -38,6 +38,7 @@ static const struct route table[] = {
     {HTTP1_POST, "/bide/v1/dlq/rm", bide_dlq_remove, 0, "RemoveDeadLetters"},
     {HTTP1_POST, "/bide/v1/clock/advance", bide_clock_advance, 0, "AdvanceClock"},
     {HTTP1_GET, "/bide/v1/verify", bide_verify, 0, "Verify"},
+    {HTTP1_GET, "/bide/v1/backup", bide_backup, 0, "Backup"},
 };
 
 /* Segment by segment; *ret is what {} took. */

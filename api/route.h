@@ -57,5 +57,8 @@ void bide_dlq_replay(struct call *c);
 void bide_dlq_remove(struct call *c);
 void bide_clock_advance(struct call *c);
 void bide_verify(struct call *c);
+void bide_backup(struct call *c);
+/* The backup being sent, if there is one, is cut: its client can see that it is not whole. */
+void bide_backup_cut(struct api *a);
 
 #endif
