@@ -12,9 +12,11 @@ static void print_letter(const json_t *dl, bool json)
         show_json(dl);
         return;
     }
-    (void)printf("%-36s  %-20s %-24s %8lld  %s  %s: %s\n", show_str(dl, "id"), show_str(dl, "function"),
-                 show_str(dl, "condition"), show_int(dl, "attempt_count"), show_time(show_int(dl, "dead_at_ms")),
-                 show_text(show_str(dl, "error_type"), 40), show_text(show_str(dl, "error_message"), 80));
+    const char *type = show_text(show_str(dl, "error_type"), 40),
+               *message = show_text(show_str(dl, "error_message"), 80);
+    (void)printf("%-36s  %-20s %-24s %8lld  %s  %s%s%s\n", show_str(dl, "id"), show_str(dl, "function"),
+                 show_str(dl, "condition"), show_int(dl, "attempt_count"), show_time(show_int(dl, "dead_at_ms")), type,
+                 type[0] != '\0' && message[0] != '\0' ? ": " : "", message);
 }
 
 int cmd_dlq_ls(struct call *c)
