@@ -45,6 +45,7 @@ int queue_accept_in(struct queue *q, struct store_txn *t, const struct queue_new
         rc = books_enter(q, ev->fid, EVENT_QUEUED);
     if (rc < 0)
         return rc;
+    tally_received(q, ev->fid);
     q->now.books.accepted++;
     q->now.next_seq++;
     *ret = *ev;

@@ -59,7 +59,11 @@ int dead_enter(struct queue *q, struct store_txn *t, struct stored *s, enum cond
     }
     if (rc == 0)
         rc = row_save(q, t, s, 0);
-    return rc < 0 ? rc : books_enter(q, s->ev.fid, s->ev.state);
+    if (rc == 0)
+        rc = books_enter(q, s->ev.fid, s->ev.state);
+    if (rc == 0 && s->ev.state == EVENT_DEAD)
+        tally_dropped(q, s->ev.fid, c);
+    return rc;
 }
 
 /* --- records that cannot be read ---------------------------------------------------------------------------------- */

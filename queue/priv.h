@@ -23,6 +23,7 @@ struct counts {
     UT_hash_handle hh; /* by fid */
     uint64_t fid;
     struct queue_function_stats now, saved;
+    struct queue_tally tally_now, tally; /* with the batch in hand; as committed, under tally_mu */
     bool dirty;
     TAILQ_ENTRY(counts) link;
 };
@@ -46,6 +47,7 @@ struct queue {
     bool dirty, due_dirty;
     bool recapping; /* last_ms stays until every wait is put right, so that a crash halfway is made good */
     struct counts *counts;
+    pthread_mutex_t tally_mu; /* the writing thread changes counts' members and tallies under it, others read */
     TAILQ_HEAD(, counts) dirty_counts;
     struct buf scratch;          /* the writing thread's encoder */
     _Atomic int64_t next_due_ms; /* INT64_MAX: none */
@@ -62,6 +64,11 @@ struct counts *counts_of(struct queue *q, uint64_t fid); /* NULL: no memory */
 /* One event of fid enters or leaves a state. ERR_NOMEM. */
 int books_enter(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
 int books_leave(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
+
+/* report.c: an event was accepted, became a dead letter; the writing thread, after books_enter in the same transaction
+ */
+void tally_received(struct queue *q, uint64_t fid);
+void tally_dropped(struct queue *q, uint64_t fid, enum condition why);
 
 /* rows.c: single rows */
 int row_load(struct queue *q, struct store_txn *t, uint64_t seq,

@@ -17,7 +17,9 @@ struct counts *counts_of(struct queue *q, uint64_t fid)
     if (c == NULL)
         return NULL;
     c->fid = fid;
+    pthread_mutex_lock(&q->tally_mu);
     HASH_ADD(hh, q->counts, fid, sizeof c->fid, c);
+    pthread_mutex_unlock(&q->tally_mu);
     return c;
 }
 
@@ -155,14 +157,19 @@ static void settle_ledger(struct queue *q, bool stored)
         q->saved = q->now;
     else
         q->now = q->saved;
+    pthread_mutex_lock(&q->tally_mu);
     while ((c = TAILQ_FIRST(&q->dirty_counts)) != NULL) {
         TAILQ_REMOVE(&q->dirty_counts, c, link);
         c->dirty = false;
-        if (stored)
+        if (stored) {
             c->saved = c->now;
-        else
+            c->tally = c->tally_now;
+        } else {
             c->now = c->saved;
+            c->tally_now = c->tally;
+        }
     }
+    pthread_mutex_unlock(&q->tally_mu);
     q->dirty = false;
 }
 
@@ -281,6 +288,7 @@ static int open_queue(struct queue **ret, struct store *s, const struct queue_op
     queue_set_history(q, o->history_payload, o->history_retention_ms, o->history_max_bytes);
     q->pending_due_ms = INT64_MAX;
     TAILQ_INIT(&q->dirty_counts);
+    pthread_mutex_init(&q->tally_mu, NULL);
     buf_init(&q->scratch, ATTEMPT_RECORD_MAX);
     int rc = open_tables(q, e);
     if (rc == 0)
@@ -321,6 +329,7 @@ void queue_close(struct queue *q)
         free(c);
     }
     buf_done(&q->scratch);
+    pthread_mutex_destroy(&q->tally_mu);
     free(q);
 }
 

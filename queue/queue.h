@@ -245,6 +245,25 @@ int queue_function_stats(struct queue *q, uint64_t fid, struct queue_function_st
 
 int queue_books(struct queue *q, struct books *ret) BIDE_MUST_USE; /* from one snapshot */
 
+/* Counted in memory since the daemon started, at the commit that made it so. */
+struct queue_tally {
+    uint64_t received;            /* events accepted, replays included */
+    uint64_t dropped[CONDITIONS]; /* events that became dead letters, by condition */
+};
+
+/* A function as /metrics shows it. */
+struct queue_report {
+    uint64_t fid; /* in */
+    struct queue_function_stats now;
+    int64_t oldest_queued_at_ms;  /* accepted; -1: none is queued */
+    int64_t oldest_waiting_at_ms; /* the same of those that wait */
+    struct queue_tally tally;
+};
+
+/* Fill r[0..n) for the fids in it, with the books, from one snapshot. Cost: the number of functions, whatever the
+ * backlog. */
+int queue_report(struct queue *q, struct queue_report *r, size_t n, struct books *ret_books) BIDE_MUST_USE;
+
 /* By request id: ERR_NOTFOUND when unknown. attempts cb is called once per attempt in order. */
 typedef void queue_attempt_cb(const struct attempt *a, void *arg);
 int queue_find(struct queue *q, const struct id *id, struct event *ret, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;

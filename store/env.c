@@ -27,6 +27,10 @@ static const struct {
     {0x01021994, false, "tmpfs"}, {0x858458F6, false, "ramfs"},
 };
 
+static const struct hist_scale commit_us = {
+    12, {250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, 5000000}};
+static const struct hist_scale commit_ops = {11, {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}};
+
 static int check_file_system(struct store *s, int dir_fd, struct err *e)
 {
     struct statfs fs;
@@ -178,6 +182,8 @@ int store_open(struct store **ret, const char *path, const struct store_opts *op
     pthread_mutex_init(&s->mu, NULL);
     pthread_cond_init(&s->wake, NULL);
     store_room_init(s);
+    hist_init(&s->commit_us, &commit_us);
+    hist_init(&s->commit_ops, &commit_ops);
     int r;
     s->batch = calloc(s->opts.batch_ops, sizeof *s->batch);
     if (s->batch == NULL) {

@@ -69,6 +69,8 @@ struct store {
     bool writer_waits;
     bool stopping;
     struct store_stats stats; /* the counters only */
+    struct hist commit_us, commit_ops;
+    _Atomic int64_t batch_since_ms; /* CLOCK_MONOTONIC; 0: waits for work */
 
     pthread_t thread;
     bool started;

@@ -24,6 +24,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hist.h"
 
 struct store;
 struct store_table;
@@ -180,6 +181,13 @@ struct store_stats {
     uint64_t last_commit_us; /* duration of the last commit */
 };
 void store_stats(struct store *s, struct store_stats *ret); /* any thread */
+
+/* Commits since the start: how long each took (microseconds), and how many ops it held. Any thread. */
+void store_histograms(struct store *s, struct hist_view *ret_commit_us, struct hist_view *ret_commit_ops);
+
+/* For how long the store thread has been at the batch in hand, in milliseconds; 0 while it waits for work. Any thread.
+ */
+int64_t store_busy_ms(struct store *s);
 
 /* Big-endian integers, the byte order of every key. */
 void store_put_u64(uint8_t *p, uint64_t v);

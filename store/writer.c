@@ -53,6 +53,8 @@ static void hooks_end(struct store *s, bool committed)
 
 static void count_commit(struct store *s, int64_t took_us, size_t ops)
 {
+    hist_add(&s->commit_us, took_us);
+    hist_add(&s->commit_ops, (int64_t)ops);
     pthread_mutex_lock(&s->mu);
     s->stats.commits++;
     s->stats.ops += ops;
@@ -305,9 +307,11 @@ static void *run(void *arg)
     struct store_op *list;
     while ((list = take_inbox(s)) != NULL) {
         while (list != NULL) {
+            atomic_store_explicit(&s->batch_since_ms, clock_mono_ms(), memory_order_relaxed);
             work(s, &list);
             top_up(s, &list);
         }
+        atomic_store_explicit(&s->batch_since_ms, 0, memory_order_relaxed);
     }
     return NULL;
 }
@@ -385,6 +389,19 @@ int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
     bool known;
     r = finish(&t, 1, &known);
     return r == 0 ? 0 : err_set(e, r, "%s: commit failed (%s)", s->path, err_name(r));
+}
+
+void store_histograms(struct store *s, struct hist_view *ret_commit_us, struct hist_view *ret_commit_ops)
+{
+    hist_read(&s->commit_us, ret_commit_us);
+    hist_read(&s->commit_ops, ret_commit_ops);
+}
+
+int64_t store_busy_ms(struct store *s)
+{
+    int64_t since = atomic_load_explicit(&s->batch_since_ms, memory_order_relaxed);
+    int64_t now = clock_mono_ms();
+    return since > 0 && now > since ? now - since : 0;
 }
 
 int store_add_hooks(struct store *s, const struct store_hooks *h)
