@@ -48,9 +48,11 @@ void calls_refuse(struct dispatcher *d, uint64_t id, enum sched_refusal why)
     switch (why) {
     case SCHED_REFUSE_RESERVED:
         a.end = INVOKE_THROTTLED_RESERVED;
+        counter_add(&stats_of(d, c->fn->fid)->throttled_reserved, 1);
         break;
     case SCHED_REFUSE_ACCOUNT:
         a.end = INVOKE_THROTTLED_ACCOUNT;
+        counter_add(&stats_of(d, c->fn->fid)->throttled_account, 1);
         break;
     case SCHED_REFUSE_FAILED:
     case SCHED_REFUSE_NONE:

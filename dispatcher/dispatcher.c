@@ -54,6 +54,7 @@ static int64_t trusted_now(struct dispatcher *d, int64_t mono_ms)
         log_warn("dispatcher",
                  "the clock was set forward by_ms=%lld; no event is given up for its age during the next minute",
                  (long long)step);
+        counter_add(&d->stats.clock_steps, 1);
         d->hold_ms = mono_ms < d->hold_until_mono_ms ? d->hold_ms + step : step;
         d->hold_until_mono_ms = mono_ms + CLOCK_STEP_HOLD_MS;
     }
@@ -68,9 +69,11 @@ static void publish_status(struct dispatcher *d)
     d->status = (struct dispatcher_status){.workers = st.workers,
                                            .workers_busy = st.busy,
                                            .workers_starting = st.starting,
+                                           .workers_idle = st.idle,
                                            .worker_memory_mb = (uint64_t)st.memory_mb,
                                            .running_sync = st.running_sync,
                                            .running_async = st.running_async,
+                                           .running_unreserved = st.running_unreserved,
                                            .shutting_down = d->draining};
     pthread_mutex_unlock(&d->mu);
 }
@@ -246,6 +249,8 @@ static void on_queue_ready(const struct event *ev, const void *payload, size_t p
     bool keep = payload != NULL && payload_len <= CACHED_ONE_MAX && atomic_load(&d->cached_bytes) < CACHED_PAYLOAD_MAX;
     struct ready_note *n = malloc(sizeof *n);
     struct cached *c = cached_new(ev, keep ? payload : NULL, payload_len);
+    if (c != NULL && (ev->attempts > 0 || ev->disruptions > 0))
+        c->ready_at_ms = clock_now_ms(d->deps.clock);
     BIDE_ASSERT(n != NULL && c != NULL, "out of memory for a ready event; it is on disk, a restart finds it");
     if (c->payload != NULL)
         atomic_fetch_add(&d->cached_bytes, (int64_t)c->payload_len);
@@ -286,6 +291,7 @@ static struct known *know(struct dispatcher *d, const struct function *fn, uint6
         k->fid = fid;
         k->synced_starts = d->deps.unclean ? SYNCED_STARTS : 0;
         HASH_ADD(hh, d->known, fid, sizeof k->fid, k);
+        stats_add_function(d, fid);
     }
     function_unref(k->fn);
     k->fn = function_ref(fn);
@@ -357,6 +363,7 @@ static void change_here(void *arg)
     faults_clear(d, n->fid); /* whatever it was, the next start tells anew */
     if (n->deleted) {
         k->deleted = true;
+        stats_del_function(d, n->fid);
         sched_function_del(d->sched, n->fid);
         forget_events_of(d, n->fid);
         bury(d, n->fid);
@@ -462,6 +469,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     atomic_store(&d->next_call, 1);
     TAILQ_INIT(&d->clock_waits);
     pthread_mutex_init(&d->mu, NULL);
+    stats_init(d);
     struct sched_limits lim = read_settings(d);
     struct executor_opts xo = {.runtimes_dir = deps->runtimes_dir, .init_limit_ms = 10000, .freeze_after_ms = 20};
     int rc = sched_new(&d->sched, &lim);
@@ -519,6 +527,7 @@ void dispatcher_free(struct dispatcher *d)
     loop_timer_free(d->due);
     loop_timer_free(d->grace);
     sched_free(d->sched);
+    stats_done(d);
     pthread_mutex_destroy(&d->mu);
     free(d);
 }

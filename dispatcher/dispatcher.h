@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/hist.h"
 #include "base/loop.h"
 #include "base/settings.h"
 #include "dlq/dlq.h"
@@ -23,6 +24,8 @@
 #include "registry/registry.h"
 
 struct dispatcher;
+
+enum { DISPATCHER_DEFAULT_AGE_S = 21600 }; /* Lambda: MaximumEventAgeInSeconds of a function that sets none */
 
 struct dispatcher_deps {
     struct loop *loop; /* the dispatcher's own */
@@ -89,12 +92,35 @@ void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
 int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 struct dispatcher_status {
-    uint64_t workers, workers_busy, workers_starting;
+    uint64_t workers, workers_busy, workers_starting, workers_idle;
     uint64_t worker_memory_mb; /* of live workers */
     uint64_t running_sync, running_async;
+    uint64_t running_unreserved; /* of both: of functions without reserved concurrency */
     bool shutting_down;
 };
 void dispatcher_status(struct dispatcher *d, struct dispatcher_status *ret); /* any thread; a moment ago */
+
+/* Counted since the start; what a function did is gone with the function. */
+struct dispatcher_stats {
+    struct hist_view wait_ms;  /* events: from ready to the hand-over */
+    struct hist_view start_ms; /* workers: from the decision to the runtime's first request for work */
+    uint64_t clock_steps;      /* the real clock was set forward */
+};
+void dispatcher_stats(struct dispatcher *d, struct dispatcher_stats *ret); /* any thread */
+
+struct dispatcher_function_stats {
+    uint64_t running;                               /* slots taken now, calls and events */
+    uint64_t sync_runs, async_runs;                 /* invocations that came to an end, well or not */
+    uint64_t errors[OUTCOMES];                      /* of those; OUTCOME_SUCCESS stays 0 */
+    uint64_t throttled_reserved, throttled_account; /* calls refused */
+    uint64_t disruptions;
+    uint64_t start_failures;      /* workers that the platform could not start */
+    uint64_t init_failures;       /* workers whose function failed to initialise */
+    struct hist_view age_ms;      /* events: from accepted to the hand-over, each run */
+    struct hist_view duration_us; /* from the hand-over to the outcome */
+};
+/* Any thread. False: nothing is known of it; ret is all 0. */
+bool dispatcher_function_stats(struct dispatcher *d, uint64_t fid, struct dispatcher_function_stats *ret);
 
 /* Functions whose workers cannot be started now, and why; and the sandbox's degradations. cb on the caller's thread. */
 typedef void dispatcher_fault_cb(const char *function, const char *why, int64_t retry_in_ms, void *arg);

@@ -240,26 +240,29 @@ static void not_between(struct worker *w)
     w->between = false;
 }
 
-void sched_worker_ready(struct sched *s, uint64_t id, int64_t mono_ms)
+int64_t sched_worker_ready(struct sched *s, uint64_t id, int64_t mono_ms)
 {
     struct worker *w = sched_worker(s, id);
+    int64_t took_ms = -1;
     if (w == NULL || w->state != WORKER_STARTING)
-        return;
+        return took_ms;
     not_between(w);
     if (w->first_start) {
         w->first_start = false;
         s->starting--;
-        w->fn->start_avg_ms = moving(w->fn->start_avg_ms, mono_ms - w->since_ms);
+        took_ms = mono_ms - w->since_ms;
+        w->fn->start_avg_ms = moving(w->fn->start_avg_ms, took_ms);
         w->fn->failures = 0;
         w->ready_at_ms = mono_ms;
         s->look_starts = true;
     }
     if (w->ev == NULL && w->call == NULL) {
         sched_become_idle(s, w, mono_ms);
-        return;
+        return took_ms;
     }
     w->state = WORKER_RUNNABLE;
     TAILQ_INSERT_TAIL(&s->runnable, w, link);
+    return took_ms;
 }
 
 void sched_worker_start_failed(struct sched *s, uint64_t id, int64_t mono_ms)

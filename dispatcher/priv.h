@@ -10,6 +10,7 @@
 #include <uthash.h>
 
 #include "backoff.h"
+#include "base/hist.h"
 #include "dispatcher.h"
 #include "executor/executor.h"
 #include "scheduler.h"
@@ -22,9 +23,8 @@ enum {
     CACHED_PAYLOAD_MAX = 16 << 20, /* bytes of payloads of ready events held in memory, all functions */
     CACHED_ONE_MAX = 64 * 1024,    /* a longer payload is read when it is needed */
     REFILL_BYTES = 1 << 20,
-    DEFAULT_RETRIES = 2,   /* Lambda: MaximumRetryAttempts */
-    DEFAULT_AGE_S = 21600, /* Lambda: MaximumEventAgeInSeconds */
-    FAULTS_MAX = 64,       /* shown at once */
+    DEFAULT_RETRIES = 2, /* Lambda: MaximumRetryAttempts */
+    FAULTS_MAX = 64,     /* shown at once */
     DEGRADATIONS_MAX = 16,
     CLOCK_STEP_MS = 10000,      /* a forward jump of the real clock by more than this is a step */
     CLOCK_STEP_HOLD_MS = 60000, /* ages are not believed for so long after one */
@@ -54,6 +54,7 @@ struct cached {
     uint64_t fid;
     struct id id;
     int64_t accepted_at_ms;
+    int64_t ready_at_ms; /* accepted, or due again; -1: not known any more */
     uint32_t attempts, disruptions, lone_runs, payload_len;
     char *payload;   /* NULL: not at hand */
     char *qualifier; /* NULL: none */
@@ -83,7 +84,27 @@ struct job {
     struct call *call;
     bool lone;
     int64_t started_at_ms;
+    int64_t began_us; /* monotonic: the hand-over */
     char version[32];
+};
+
+/* Counted since the start, per function. */
+struct fn_stats {
+    UT_hash_handle hh; /* by fid */
+    uint64_t fid;
+    _Atomic uint64_t running; /* slots taken now */
+    _Atomic uint64_t sync_runs, async_runs, errors[OUTCOMES];
+    _Atomic uint64_t throttled_reserved, throttled_account;
+    _Atomic uint64_t disruptions, start_failures, init_failures;
+    struct hist age_ms, duration_us;
+};
+
+struct stats {
+    pthread_mutex_t mu; /* the hash changes under it, others than the dispatcher's thread read under it */
+    struct fn_stats *functions;
+    struct fn_stats nobody; /* takes what belongs to no function any more */
+    struct hist wait_ms, start_ms;
+    _Atomic uint64_t clock_steps;
 };
 
 struct dispatcher {
@@ -114,6 +135,7 @@ struct dispatcher {
     uint64_t ops; /* submitted, completion not yet seen here */
 
     struct backlog *backlog;
+    struct stats stats;
 
     /* any thread */
     _Atomic uint64_t next_call;
@@ -143,6 +165,16 @@ void faults_set(struct dispatcher *d, const struct function *f, const char *why,
 void faults_clear(struct dispatcher *d, uint64_t fid);
 void faults_degradations(struct dispatcher *d);
 bool faults_why(struct dispatcher *d, uint64_t fid, char *out, size_t cap); /* "" and false: none */
+
+/* stats.c: all but stats_done on the dispatcher's thread */
+void stats_init(struct dispatcher *d);
+void stats_done(struct dispatcher *d);
+void stats_add_function(struct dispatcher *d, uint64_t fid);
+void stats_del_function(struct dispatcher *d, uint64_t fid);
+struct fn_stats *stats_of(struct dispatcher *d, uint64_t fid); /* never NULL */
+void stats_handed_over(struct dispatcher *d, const struct job *j);
+/* An invocation came to an end, or was broken off. */
+void stats_ended(struct dispatcher *d, uint64_t fid, bool sync, enum outcome outcome, bool disrupted);
 
 /* work.c: events on workers */
 struct cached *cached_new(const struct event *ev, const void *payload, size_t payload_len);

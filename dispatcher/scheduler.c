@@ -528,6 +528,7 @@ void sched_stats(const struct sched *s, struct sched_stats *ret)
                                 .memory_mb = s->memory_mb,
                                 .running_sync = s->busy_calls,
                                 .running_async = (uint64_t)s->slots.busy - s->busy_calls,
+                                .running_unreserved = (uint64_t)s->slots.pool_busy,
                                 .window = s->window};
 }
 

@@ -132,7 +132,8 @@ void sched_call_gone(struct sched *s, uint64_t call); /* the caller left; a runn
 
 /* --- facts about workers ------------------------------------------------------------------------------------------ */
 
-void sched_worker_ready(struct sched *s, uint64_t worker, int64_t mono_ms);
+/* How long its start took in milliseconds; -1: it was ready before, or is unknown. */
+int64_t sched_worker_ready(struct sched *s, uint64_t worker, int64_t mono_ms);
 /* The platform could not start it: the function backs off; a bound event keeps its place, a bound call is refused. */
 void sched_worker_start_failed(struct sched *s, uint64_t worker, int64_t mono_ms);
 /* The function's own initialisation failed: *ret is the job bound to it (true), now out of the scheduler's hands: an
@@ -159,6 +160,7 @@ struct sched_stats {
     uint64_t workers, starting, idle, busy; /* workers by state; stopping ones count in workers only */
     int64_t memory_mb;
     uint64_t running_sync, running_async; /* jobs that hold a slot */
+    uint64_t running_unreserved;          /* of those, of functions without a reservation */
     uint64_t window;                      /* ready events in memory */
 };
 void sched_stats(const struct sched *s, struct sched_stats *ret);

@@ -23,6 +23,7 @@ struct cached *cached_new(const struct event *ev, const void *payload, size_t pa
     c->fid = ev->fid;
     c->id = ev->id;
     c->accepted_at_ms = ev->accepted_at_ms;
+    c->ready_at_ms = ev->attempts == 0 && ev->disruptions == 0 ? ev->accepted_at_ms : -1;
     c->attempts = ev->attempts;
     c->disruptions = ev->disruptions;
     c->lone_runs = ev->lone_runs;
@@ -68,7 +69,7 @@ void work_forget(struct dispatcher *d, uint64_t seq)
 static int64_t max_age_ms(const struct known *k)
 {
     bool set = k->fn->async.present && k->fn->async.max_age_s >= 0;
-    return (int64_t)(set ? k->fn->async.max_age_s : DEFAULT_AGE_S) * 1000;
+    return (int64_t)(set ? k->fn->async.max_age_s : DISPATCHER_DEFAULT_AGE_S) * 1000;
 }
 
 static uint32_t max_attempts(const struct known *k)
@@ -209,6 +210,7 @@ static struct job *find_job(struct dispatcher *d, uint64_t worker)
 static void job_free(struct dispatcher *d, struct job *j)
 {
     HASH_DEL(d->jobs, j);
+    atomic_fetch_sub_explicit(&stats_of(d, j->fid)->running, 1, memory_order_relaxed);
     cached_free(d, j->ev);
     free(j);
 }
@@ -259,6 +261,8 @@ static void hand_over(struct dispatcher *d, struct job *j)
                                       .payload = len > 0 ? p : "{}",
                                       .payload_len = len > 0 ? len : 2,
                                       .want_log = j->call == NULL || j->call->want_log};
+    stats_handed_over(d, j);
+    j->began_us = clock_mono_us();
     executor_invoke(d->executor, j->worker, &inv);
     buf_done(&payload);
 }
@@ -291,6 +295,7 @@ void work_run(struct dispatcher *d, const struct sched_decision *dec)
                       .started_at_ms = clock_now_ms(d->deps.clock),
                       .version = "$LATEST"};
     HASH_ADD(hh, d->jobs, worker, sizeof j->worker, j);
+    counter_add(&stats_of(d, j->fid)->running, 1);
     if (dec->job.sync) {
         HASH_FIND(hh, d->calls, &dec->job.key, sizeof dec->job.key, j->call);
         BIDE_ASSERT(j->call != NULL, "a run of call %llu that nobody made", (unsigned long long)dec->job.key);
@@ -443,6 +448,9 @@ static void on_result(uint64_t worker, const struct executor_result *r, void *ar
     struct job *j = find_job(d, worker);
     BIDE_ASSERT(j != NULL && j->run == r->token, "a result of worker %llu that runs nothing",
                 (unsigned long long)worker);
+    stats_ended(d, j->fid, j->call != NULL, outcome_of(r->end), r->end == EXECUTOR_DISRUPTED);
+    if (r->end != EXECUTOR_DISRUPTED)
+        hist_add(&stats_of(d, j->fid)->duration_us, clock_mono_us() - j->began_us);
     if (j->call != NULL)
         answer_call(d, j->call, r);
     else
@@ -456,7 +464,9 @@ static void on_ready(uint64_t worker, void *arg)
 {
     struct dispatcher *d = arg;
     faults_clear(d, sched_worker_function(d->sched, worker));
-    sched_worker_ready(d->sched, worker, clock_mono_ms());
+    int64_t start_ms = sched_worker_ready(d->sched, worker, clock_mono_ms());
+    if (start_ms >= 0)
+        hist_add(&d->stats.start_ms, start_ms);
     dispatcher_pump(d);
 }
 
@@ -465,6 +475,8 @@ static void on_start_failed(uint64_t worker, const char *why, void *arg)
     struct dispatcher *d = arg;
     const struct known *k = dispatcher_known(d, sched_worker_function(d->sched, worker));
     int64_t mono = clock_mono_ms();
+    if (k != NULL)
+        counter_add(&stats_of(d, k->fid)->start_failures, 1);
     sched_worker_start_failed(d->sched, worker, mono);
     if (k != NULL && !k->deleted) {
         faults_set(d, k->fn, why, mono + sched_function_backoff(d->sched, k->fid, mono));
@@ -482,6 +494,7 @@ static void settle_unstarted(struct dispatcher *d, uint64_t seq, bool lone, stru
     char id[ID_TEXT_LEN + 1];
     uint64_t run = d->next_run++;
     int64_t started = clock_now_ms(d->deps.clock);
+    stats_handed_over(d, &(struct job){.fid = ev->fid, .ev = ev});
     id_format(&ev->id, id);
     if (executor_init_body(r, id, body) == 0) {
         r->body = body->data;
@@ -499,8 +512,12 @@ static void on_init_failed(uint64_t worker, const struct executor_result *given,
     struct executor_result r = *given;
     struct buf body;
     buf_init(&body, EXECUTOR_RESPONSE_MAX);
+    uint64_t fid = sched_worker_function(d->sched, worker);
     bool bound = sched_worker_init_failed(d->sched, worker, &job);
     struct call *c = NULL;
+    counter_add(&stats_of(d, fid)->init_failures, 1);
+    if (bound)
+        stats_ended(d, job.fid, job.sync, outcome_of(r.end), false);
     if (bound && job.sync)
         HASH_FIND(hh, d->calls, &job.key, sizeof job.key, c);
     if (c != NULL) {
@@ -530,6 +547,7 @@ static void on_gone(uint64_t worker, void *arg)
                                     .error_message = "",
                                     .log_tail = "",
                                     .exit_code = -1};
+        stats_ended(d, j->fid, j->call != NULL, OUTCOME_SUCCESS, true);
         if (j->call != NULL)
             answer_call(d, j->call, &r);
         else

@@ -93,6 +93,27 @@ void dispatcher_status(struct dispatcher *d, struct dispatcher_status *ret)
     *ret = (struct dispatcher_status){.workers = 3, .workers_busy = 2, .worker_memory_mb = 384};
 }
 
+void dispatcher_stats(struct dispatcher *d, struct dispatcher_stats *ret)
+{
+    static const struct hist_scale scale = {2, {10, 100}};
+    static const struct hist_view wait = {&scale, {1, 3}, 4, 260};
+    (void)d;
+    *ret = (struct dispatcher_stats){.wait_ms = wait, .start_ms = wait, .clock_steps = 1};
+}
+
+bool dispatcher_function_stats(struct dispatcher *d, uint64_t fid, struct dispatcher_function_stats *ret)
+{
+    static const struct hist_scale scale = {2, {1000, 1500}};
+    static const struct hist_view some = {&scale, {1, 3}, 4, 12345678};
+    (void)d;
+    (void)fid;
+    *ret = (struct dispatcher_function_stats){
+        .running = 2, .sync_runs = 7, .async_runs = 9, .disruptions = 1, .age_ms = some, .duration_us = some};
+    ret->errors[OUTCOME_TIMEOUT] = 3;
+    ret->throttled_reserved = 4;
+    return true;
+}
+
 void dispatcher_faults(struct dispatcher *d, dispatcher_fault_cb *cb, void *arg)
 {
     (void)d;
