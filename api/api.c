@@ -18,6 +18,7 @@ int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
     if (!a)
         return err_set(e, ERR_NOMEM, "api");
     a->d = *deps;
+    tally_init(&a->tally);
     a->region = settings_str(deps->settings, SET_REGION);
     a->account = settings_str(deps->settings, SET_ACCOUNT);
     api_reload(a);

@@ -4,6 +4,8 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include <sys/types.h>
+
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/loop.h"
@@ -35,6 +37,8 @@ struct api_deps {
     const char *version;   /* of the program */
     uint32_t unix_uids[3]; /* who may call over the Unix socket without a signature */
     size_t n_unix_uids;
+    pid_t executor_pid;        /* for /metrics; 0: none */
+    uint64_t recovered_events; /* found running at this start */
 };
 
 int api_new(struct api **ret, const struct api_deps *deps, struct err *e) BIDE_MUST_USE;

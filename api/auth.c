@@ -30,12 +30,29 @@ static bool is_trusted_peer(struct call *c)
     return false;
 }
 
+bool auth_peer_is_local(const struct httpd_peer *peer)
+{
+    return peer->is_unix || peer->loopback;
+}
+
+/* Whoever sits on this host asks. A proxy on it speaks for somebody else. */
+static bool is_local(struct call *c)
+{
+    static const char *const proxied[] = {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"};
+    struct httpd_peer peer;
+    httpd_req_peer(c->req, &peer);
+    for (size_t i = 0; i < sizeof(proxied) / sizeof(proxied[0]); i++)
+        if (call_header(c, proxied[i]))
+            return false;
+    return auth_peer_is_local(&peer);
+}
+
 int auth_head(struct call *c, struct sigv4_fail *fail)
 {
     struct sigv4_header headers[HTTP1_HEADERS_MAX];
     static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
     const struct http1_request *head = httpd_req_head(c->req);
-    if ((c->route->flags & ROUTE_OPEN) || is_trusted_peer(c))
+    if ((c->route->flags & ROUTE_OPEN) || is_trusted_peer(c) || ((c->route->flags & ROUTE_LOCAL) && is_local(c)))
         return 0;
     for (size_t i = 0; i < head->n_headers; i++)
         headers[i] = (struct sigv4_header){{head->headers[i].name, head->headers[i].name_len},

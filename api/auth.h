@@ -11,4 +11,7 @@ int auth_head(struct call *c, struct sigv4_fail *fail) BIDE_MUST_USE;
 /* The signature, with the body's hash. */
 int auth_body(struct call *c, struct sigv4_fail *fail) BIDE_MUST_USE;
 
+/* Does this peer sit on the same host? For routes that are ROUTE_LOCAL. */
+bool auth_peer_is_local(const struct httpd_peer *peer);
+
 #endif

@@ -123,17 +123,18 @@ static size_t reply_headers(struct httpd_header h[EXTRA_MAX + 2], const char *id
     return n_h;
 }
 
-static void send_reply(struct httpd_req *req, const char *id, int status, const struct call_extra *extra, size_t n,
-                       const void *body, size_t len)
+static void send_reply(struct api *a, struct httpd_req *req, const char *id, int status, const struct call_extra *extra,
+                       size_t n, const void *body, size_t len)
 {
     struct httpd_header h[EXTRA_MAX + 2];
     size_t n_h = reply_headers(h, id, status, extra, n);
+    tally_answer(&a->tally, status);
     httpd_reply(req, status, h, n_h, body, len);
 }
 
 void call_reply(struct call *c, int status, const struct call_extra *extra, size_t n, const void *body, size_t len)
 {
-    send_reply(c->req, c->id_text, status, extra, n, body, len);
+    send_reply(c->api, c->req, c->id_text, status, extra, n, body, len);
     call_free(c);
 }
 
@@ -146,6 +147,7 @@ void call_reply_start(struct call *c, int status, const struct call_extra *extra
 {
     struct httpd_header h[EXTRA_MAX + 2];
     size_t n_h = reply_headers(h, c->id_text, status, extra, n);
+    tally_answer(&c->api->tally, status);
     httpd_reply_start(c->req, status, h, n_h);
 }
 
@@ -177,8 +179,8 @@ void call_reply_json(struct call *c, int status, struct json_out *o)
     buf_done(b);
 }
 
-static void send_fault(struct httpd_req *req, const char *id, enum fault_type t, const char *type_name, int status,
-                       const char *text, const struct call_extra *more)
+static void send_fault(struct api *a, enum refusal why, struct httpd_req *req, const char *id, enum fault_type t,
+                       const char *type_name, int status, const char *text, const struct call_extra *more)
 {
     struct buf b;
     struct call_extra extra[2] = {{"x-amzn-ErrorType", type_name}, {NULL, NULL}};
@@ -187,14 +189,15 @@ static void send_fault(struct httpd_req *req, const char *id, enum fault_type t,
         extra[1] = *more;
     if (fault_body(t, text, NULL, &b) < 0)
         buf_clear(&b);
-    send_reply(req, id, status, extra, more ? 2 : 1, b.data, b.len);
+    tally_refusal(&a->tally, why);
+    send_reply(a, req, id, status, extra, more ? 2 : 1, b.data, b.len);
     buf_done(&b);
 }
 
 void call_fault_take(struct call *c, struct fault *f)
 {
     const struct fault_info *info = fault_info(f->type);
-    send_fault(c->req, c->id_text, f->type, info->name, info->status, f->text, NULL);
+    send_fault(c->api, refusal_of_fault(f->type), c->req, c->id_text, f->type, info->name, info->status, f->text, NULL);
     fault_done(f);
     call_free(c);
 }
@@ -216,13 +219,13 @@ void call_error(struct call *c, int err, const struct err *e)
     static const struct call_extra later = {"Retry-After", "10"};
     switch (err) {
     case ERR_FULL:
-        send_fault(c->req, c->id_text, FAULT_SERVICE, fault_info(FAULT_SERVICE)->name, 500,
+        send_fault(c->api, REFUSED_STORE_FULL, c->req, c->id_text, FAULT_SERVICE, fault_info(FAULT_SERVICE)->name, 500,
                    "bide has no room left on disk or in its store: nothing was stored. See bide status.", &later);
         call_free(c);
         return;
     case ERR_SHUTDOWN:
-        send_fault(c->req, c->id_text, FAULT_SERVICE, fault_info(FAULT_SERVICE)->name, 500, "bide is shutting down",
-                   &later);
+        send_fault(c->api, REFUSED_SHUTDOWN, c->req, c->id_text, FAULT_SERVICE, fault_info(FAULT_SERVICE)->name, 500,
+                   "bide is shutting down", &later);
         call_free(c);
         return;
     default:
@@ -282,7 +285,7 @@ void call_started(struct registry_wait *w, int rc)
 
 static void deny(struct call *c, const struct sigv4_fail *fail)
 {
-    send_fault(c->req, c->id_text, FAULT_VALIDATION, fail->type, 403, fail->message, NULL);
+    send_fault(c->api, REFUSED_SIGNATURE, c->req, c->id_text, FAULT_VALIDATION, fail->type, 403, fail->message, NULL);
     call_free(c);
 }
 
@@ -362,6 +365,7 @@ static struct call *call_new(struct api *a, struct httpd_req *req)
         return NULL;
     c->api = a;
     c->req = req;
+    c->began_us = clock_mono_us();
     c->id = id_new(a->d.ids, clock_now_ms(a->d.clock));
     id_format(&c->id, c->id_text);
     buf_init(&c->canonical, 64 * 1024);
@@ -441,5 +445,5 @@ void call_on_refuse(struct httpd_req *req, int status, const char *reason, void 
         too_large_text(a, route, req, 0, text, sizeof(text));
         reason = text;
     }
-    send_fault(req, id_text, FAULT_VALIDATION, type, status, reason, NULL);
+    send_fault(a, refusal_of_status(status), req, id_text, FAULT_VALIDATION, type, status, reason, NULL);
 }

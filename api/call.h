@@ -15,6 +15,7 @@
 #include "names.h"
 #include "pool.h"
 #include "sigv4.h"
+#include "tally.h"
 
 enum {
     SEGMENT_MAX = 512,              /* bytes of one decoded path argument */
@@ -47,6 +48,8 @@ struct api {
     struct call *calls;     /* all that are not answered yet */
     bool verifying;         /* one verify at a time */
     struct sending *backup; /* bide_backup.c's: one at a time */
+    unsigned scrapes;       /* answers of /metrics being made */
+    struct tally tally;
 };
 
 struct route;
@@ -58,6 +61,7 @@ struct call {
     const struct route *route;
     struct id id;
     char id_text[ID_TEXT_LEN + 1];
+    int64_t began_us;          /* monotonic: its head was read */
     char arg[SEGMENT_MAX + 1]; /* the path's argument, decoded */
 
     bool must_verify;

@@ -58,10 +58,12 @@ static void read_wish(struct call *c, struct wish *w, struct check *ck)
 static void answer_event(void *arg)
 {
     struct call *c = arg;
-    if (c->result < 0)
+    if (c->result < 0) {
         call_error(c, c->result, NULL);
-    else
+    } else {
+        hist_add(&c->api->tally.accept_us, clock_mono_us() - c->began_us);
         call_reply_empty(c, 202);
+    }
 }
 
 /* The store thread: the event is on disk, or was refused. */
@@ -117,10 +119,12 @@ static void answer_throttled(struct call *c, const char *reason)
     struct call_extra extra = {"x-amzn-ErrorType", fault_info(FAULT_TOO_MANY)->name};
     buf_init(&b, 1024);
     int r = fault_body(FAULT_TOO_MANY, "Rate Exceeded.", reason, &b);
-    if (r < 0)
+    if (r < 0) {
         call_error(c, r, NULL);
-    else
+    } else {
+        tally_refusal(&c->api->tally, REFUSED_THROTTLED);
         call_reply(c, fault_info(FAULT_TOO_MANY)->status, &extra, 1, b.data, b.len);
+    }
     buf_done(&b);
 }
 

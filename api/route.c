@@ -27,6 +27,7 @@ static const struct route table[] = {
      "ListFunctionEventInvokeConfigs"},
     {HTTP1_GET, "/2016-08-19/account-settings", account_get, 0, "GetAccountSettings"},
     {HTTP1_GET, "/health", health_get, ROUTE_OPEN, "Health"},
+    {HTTP1_GET, "/metrics", bide_metrics, ROUTE_LOCAL, "Metrics"},
     {HTTP1_GET, "/bide/v1/status", bide_status, 0, "Status"},
     {HTTP1_GET, "/bide/v1/code/{}", location_get_code, 0, "GetCode"},
     {HTTP1_GET, "/bide/v1/functions/{}/books", bide_function_books, 0, "FunctionBooks"},

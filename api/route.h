@@ -7,8 +7,9 @@
 enum {
     ROUTE_OPEN = 1, /* no signature */
     ROUTE_PAYLOAD =
-        2,          /* the body is an event: kept as bytes, checked to be JSON; its cap follows the invocation type */
-    ROUTE_CODE = 4, /* the body may hold a package */
+        2,           /* the body is an event: kept as bytes, checked to be JSON; its cap follows the invocation type */
+    ROUTE_CODE = 4,  /* the body may hold a package */
+    ROUTE_LOCAL = 8, /* no signature from this host: the Unix socket, and loopback without a proxy in between */
 };
 
 struct route {
@@ -47,6 +48,7 @@ void location_get_code(struct call *c);
 /* A link to a package, signed as the caller's. */
 void location_put(struct json_out *o, const char *key, const struct call *c, const char *sha256);
 void health_get(struct call *c);
+void bide_metrics(struct call *c);
 void bide_status(struct call *c);
 void bide_function_books(struct call *c);
 void bide_events_list(struct call *c);

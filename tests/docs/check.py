@@ -5,6 +5,7 @@
   generated table is the test docs_settings).
 - Every constant and setting that docs/limits.md names is there.
 - Every relative link of every tracked *.md leads to a file, and to a heading when it names one.
+- docs/operations.md has one row for each metric of the table in api/metrics.c and no other, of its kind.
 - README.md names the two commands, and every verb of `bide` that it or the quick start uses exists.
 - The newest version of CHANGELOG.md is the project's.
 """
@@ -77,6 +78,21 @@ def check_limits(table):
             finding("docs/limits.md: there is no setting %s", key)
 
 
+def check_metrics():
+    rows = re.findall(r"^ *\[METRIC_\w+\] =\s*\{\s*\"(\w+)\",\s*METRICS_(\w+),", read("api", "metrics.c"), re.M)
+    table = {name: kind.lower() for name, kind in rows}
+    ids = re.search(r"enum metric \{(.*?)METRICS\n", read("api", "metrics.h"), re.S).group(1)
+    if len(table) != len(re.findall(r"\bMETRIC_\w+,", ids)):
+        finding("api/metrics.c: %d rows were read, the enumeration has others", len(table))
+    rows = re.findall(r"^\| `((?:bide|process)_\w+)` \| (\w+) \|", read("docs", "operations.md"), re.M)
+    documented = dict(rows)
+    if len(documented) != len(rows):
+        finding("docs/operations.md: a metric has two rows")
+    for name in sorted(set(table) | set(documented)):
+        if table.get(name) != documented.get(name):
+            finding("docs/operations.md: %s: %s, in the source %s", name, documented.get(name, "missing"), table.get(name, "missing"))
+
+
 def anchors(text):
     """The headings' anchors, as the usual renderers make them."""
     heads = re.findall(r"^#+ +(.+?) *$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
@@ -128,6 +144,7 @@ def main():
     table = settings()
     check_settings(table)
     check_limits(table)
+    check_metrics()
     check_links()
     check_readme()
     check_version()

@@ -34,6 +34,7 @@ struct engine {
     struct notify notify;
     pthread_t dispatch_thread;
     bool dispatching;
+    uint64_t recovered;          /* events found running at this start */
     bool was_full, dlq_was_full; /* as last told in the log */
     bool stopping;
     int drained; /* of the two halves that must drain before the end */
@@ -97,7 +98,6 @@ static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
                              .ids = &g->ids,
                              .retention_ms = setting(g, SET_DLQ_RETENTION),
                              .max_bytes = (uint64_t)setting(g, SET_DLQ_MAX_BYTES)};
-    uint64_t recovered = 0;
     int64_t clean = 1;
     int rc = store_open(&g->store, "queue", &so, e);
     if (rc == 0)
@@ -107,14 +107,14 @@ static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
     if (rc == 0)
         rc = dlq_open(&g->dlq, g->queue, &dopts, e);
     if (rc == 0)
-        rc = queue_recover(g->queue, &recovered, e);
+        rc = queue_recover(g->queue, &g->recovered, e);
     if (rc < 0)
         return rc;
     int got = queue_meta_get(g->queue, "clean_stop", &clean);
-    *ret_unclean = recovered > 0 || (got == 0 && clean == 0);
-    if (recovered > 0)
+    *ret_unclean = g->recovered > 0 || (got == 0 && clean == 0);
+    if (g->recovered > 0)
         log_info("engine", "recovered events=%llu: they were running when the last bided ended, and are queued again",
-                 (unsigned long long)recovered);
+                 (unsigned long long)g->recovered);
     return queue_meta_put_now(g->queue, "clean_stop", 0, e);
 }
 
@@ -151,7 +151,9 @@ static int open_front(struct engine *g, bool unclean, struct err *e)
                           .keys = &o->key,
                           .n_keys = 1,
                           .version = o->version,
-                          .n_unix_uids = o->n_unix_uids};
+                          .n_unix_uids = o->n_unix_uids,
+                          .executor_pid = getppid(),
+                          .recovered_events = g->recovered};
     memcpy(ad.unix_uids, o->unix_uids, sizeof ad.unix_uids);
     rc = api_new(&g->api, &ad, e);
     for (size_t i = 0; i < o->listen->n && rc == 0; i++) {
