@@ -32,6 +32,13 @@ void client_close(struct client *c);
 int client_call(struct client *c, const char *method, const char *path, const char *const *extra, const void *body,
                 size_t len, struct reply *r, struct err *e) BIDE_MUST_USE;
 
+/* GET path whose answer is too long to be held: each piece of a 200's body goes to cb, which is also called with len 0
+ * every second or so of silence; a result below 0 from it ends the call, which then returns it. Any other status is
+ * answered as by client_call. */
+typedef int client_piece_cb(const void *p, size_t len, void *arg);
+int client_stream(struct client *c, const char *path, client_piece_cb *cb, void *arg, struct reply *r,
+                  struct err *e) BIDE_MUST_USE;
+
 void reply_init(struct reply *r);
 void reply_done(struct reply *r);
 

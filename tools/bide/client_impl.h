@@ -1,4 +1,4 @@
-/* What client.c and client_batch.c share: how a request is put to libcurl. */
+/* What client.c, client_batch.c and client_stream.c share: how a request is put to libcurl. */
 #ifndef BIDE_CLIENT_IMPL_H
 #define BIDE_CLIENT_IMPL_H
 

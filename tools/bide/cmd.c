@@ -62,6 +62,11 @@ static const struct opt rm_opts[] = {
     {"all", NULL, "every dead letter"},
     {0},
 };
+static const struct opt backup_opts[] = {
+    {"pages", NULL, "copy the store page by page, free pages too: larger, and for a store that cannot be compacted"},
+    {"no-verify", NULL, "do not recount the copy"},
+    {0},
+};
 
 static const struct opt wait_opts[] = {
     {"function", "NAME", "only for the events of this function"},
@@ -96,6 +101,9 @@ const struct cmd cmds[] = {
      "For scripts: what was sent before has been tried when it returns.", 0, 0, wait_opts, cmd_wait},
     {"verify", "", "recount everything and check every record",
      "Asks the running daemon; when none runs on the data directory, reads it directly.", 0, 0, no_opts, cmd_verify},
+    {"backup", "DIR", "copy events, functions and their code, while the daemon goes on",
+     "DIR is made, whole or not at all, and is a data directory: bided --data DIR is the restore.", 1, 1, backup_opts,
+     cmd_backup},
     {"clock advance", "DURATION", "move the virtual clock forward, e.g. 90s, 2m, 6h",
      "Only for a daemon started with --set clock=virtual. Returns when everything that became due is in the queue.", 1,
      1, no_opts, cmd_clock_advance},

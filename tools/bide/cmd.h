@@ -74,5 +74,6 @@ int cmd_verify(struct call *c);
 int cmd_clock_advance(struct call *c);
 int cmd_wait(struct call *c);
 int cmd_help(struct call *c);
+int cmd_backup(struct call *c);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "cmd.h"
 #include "dlq/dlq.h"
+#include "registry/registry.h"
 
 enum { ANY_MAP = 1 << 30 };
 
@@ -23,6 +24,77 @@ bool offline_daemon_runs(const char *data)
     return held;
 }
 
+/* --- recounting ----- */
+
+struct packages {
+    const char *data;
+    queue_report_cb *report;
+    void *arg;
+    struct offline_found *found;
+};
+
+static void check_package(const char *name, const struct function *f, void *arg)
+{
+    struct packages *p = arg;
+    char path[4096], line[600];
+    p->found->functions++;
+    if (f == NULL) {
+        (void)snprintf(line, sizeof line, "function %s: its record cannot be read", name);
+    } else {
+        (void)snprintf(path, sizeof path, "%s/code/%s.zip", p->data, f->code_sha256);
+        if (access(path, F_OK) == 0)
+            return;
+        (void)snprintf(line, sizeof line, "function %s: its package %s is missing", name, f->code_sha256);
+    }
+    p->found->findings++;
+    p->report(line, p->arg);
+}
+
+static int recount(struct queue *q, struct dlq *d, queue_report_cb *report, void *arg, struct offline_found *ret)
+{
+    struct store_txn *t;
+    uint64_t in_queue = 0, in_dlq = 0;
+    int rc = store_read_begin(queue_store(q), &t);
+    if (rc < 0)
+        return rc;
+    rc = queue_books_in(q, t, &ret->books);
+    if (rc == 0)
+        rc = queue_verify(q, t, report, arg, &in_queue);
+    if (rc == 0)
+        rc = dlq_verify(d, t, report, arg, &in_dlq);
+    store_read_end(t);
+    ret->findings += in_queue + in_dlq;
+    return rc;
+}
+
+int offline_check(const char *data, queue_report_cb *report, void *arg, struct offline_found *ret, struct err *e)
+{
+    char path[4096];
+    struct store *s = NULL;
+    struct queue *q = NULL;
+    struct dlq *d = NULL;
+    struct store_opts o = {.max_bytes = ANY_MAP, .read_only = true};
+    struct packages p = {data, report, arg, ret};
+    *ret = (struct offline_found){0};
+    (void)snprintf(path, sizeof path, "%s/queue", data);
+    int rc = store_open(&s, path, &o, e);
+    if (rc == 0)
+        rc = queue_open_read_only(&q, s, e);
+    if (rc == 0)
+        rc = dlq_open_read_only(&d, q, e);
+    if (rc == 0) {
+        rc = recount(q, d, report, arg, ret);
+        if (rc < 0)
+            (void)err_set(e, rc, "the snapshot cannot be read (%s)", err_name(rc));
+    }
+    if (rc == 0)
+        rc = registry_walk(s, check_package, &p, e);
+    dlq_close(d);
+    queue_close(q);
+    store_close(s);
+    return rc;
+}
+
 static void print(const char *line, void *arg)
 {
     (void)arg;
@@ -31,36 +103,10 @@ static void print(const char *line, void *arg)
 
 int offline_verify(const char *data)
 {
-    char path[4096];
     struct err e = {0};
-    struct store *s = NULL;
-    struct queue *q = NULL;
-    struct dlq *d = NULL;
-    struct store_txn *t;
-    uint64_t in_queue = 0, in_dlq = 0;
-    struct store_opts o = {.max_bytes = ANY_MAP, .read_only = true};
-    (void)snprintf(path, sizeof path, "%s/queue", data);
-    int rc = store_open(&s, path, &o, &e);
-    if (rc == 0)
-        rc = queue_open_read_only(&q, s, &e);
-    if (rc == 0)
-        rc = dlq_open_read_only(&d, q, &e);
-    if (rc == 0) {
-        rc = store_read_begin(s, &t);
-        if (rc == 0) {
-            rc = queue_verify(q, t, print, NULL, &in_queue);
-            if (rc == 0)
-                rc = dlq_verify(d, t, print, NULL, &in_dlq);
-            store_read_end(t);
-        }
-        if (rc < 0)
-            (void)err_set(&e, rc, "the snapshot cannot be read (%s)", err_name(rc));
-    }
-    dlq_close(d);
-    queue_close(q);
-    store_close(s);
-    if (rc < 0)
+    struct offline_found found;
+    if (offline_check(data, print, NULL, &found, &e) < 0)
         return call_fail("verify: %s", e.text);
-    (void)printf("verify: %s\n", in_queue + in_dlq == 0 ? "holds" : "DOES NOT HOLD");
-    return in_queue + in_dlq == 0 ? EXIT_DONE : EXIT_FAILED;
+    (void)printf("verify: %s\n", found.findings == 0 ? "holds" : "DOES NOT HOLD");
+    return found.findings == 0 ? EXIT_DONE : EXIT_FAILED;
 }

@@ -159,6 +159,11 @@ int datadir_open(struct datadir *d, const char *path, uid_t uid, gid_t gid, stru
         rc = err_sys(e, ERR_IO, errno, "data directory %s cannot be written to", path);
         goto fail;
     }
+    if (faccessat(d->fd, "incomplete", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        rc =
+            err_set(e, ERR_CORRUPT, "%s is what an interrupted `bide backup` has left, and not whole: remove it", path);
+        goto fail;
+    }
     /* Locks before anything is touched: the other daemon's endpoint file must survive a second start. */
     rc = take_locks(d, path, e);
     if (rc == 0)

@@ -1,0 +1,158 @@
+"""Keeping the data: a backup of a busy daemon and its restore, interrupted backups."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+from lib import PREFIX, Bided, Failed, balanced, body, expect, until
+
+
+@contextlib.contextmanager
+def folder(b, name):
+    path = "%s-%s" % (b.data, name)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path + ".partial", ignore_errors=True)
+
+
+def load(b, function, stop, ids):
+    """A sender of its own connection: events until stop, their ids as they are acknowledged."""
+    c = b.client()
+    n = 0
+    while not stop.is_set():
+        r = c.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps({"n": n, "pad": "x" * (n % 7 * 900)}))
+        ids.append(r["ResponseMetadata"]["RequestId"])
+        n += 1
+
+
+def engine_pid(b):
+    return int(open("/proc/%d/task/%d/children" % (b.proc.pid, b.proc.pid)).read().split()[0])
+
+
+def running(b, *args):
+    return subprocess.Popen([PREFIX + "/bin/bide", "--data", b.data, *args], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def test_backup_of_a_busy_daemon():
+    with Bided() as b, folder(b, "copy") as copy:
+        c = b.make("work", "import time\ndef handler(e, c):\n    time.sleep(0.005)\n    return e\n")
+        b.make("broken", "def handler(e, c):\n    raise ValueError('no')\n")
+        c.put_function_concurrency(FunctionName="work", ReservedConcurrentExecutions=2)
+        c.put_function_event_invoke_config(FunctionName="broken", MaximumRetryAttempts=0)
+        c.invoke(FunctionName="broken", InvocationType="Event")
+        b.drained(lambda e: e["dead"] == 1)
+        stop, ids = threading.Event(), []
+        senders = [threading.Thread(target=load, args=(b, "work", stop, ids)) for _ in range(4)]
+        for t in senders:
+            t.start()
+        try:
+            until(lambda: len(ids) > 300 and b.events()["queued"] > 50, what="a backlog")
+            before = list(ids)
+            said = json.loads(b.bide("backup", copy, "--json").stdout)
+        finally:
+            stop.set()
+            for t in senders:
+                t.join()
+        expect(said["verified"] and said["functions"] == 2 and said["packages"] == 2, said)
+        expect(said["events"] > len(before) and said["directory"] == copy, said, len(before))
+        expect(sorted(os.listdir(copy)) == ["code", "credentials", "queue"], os.listdir(copy))
+        expect(os.stat(copy).st_mode & 0o777 == 0o700 and os.stat(copy + "/credentials").st_mode & 0o777 == 0o600, "modes")
+        expect(b.bide("verify", data=copy).stdout == "verify: holds\n", "the copy does not hold")
+        os.unlink(copy + "/queue/lock.mdb")
+        with Bided(data=copy) as r:
+            e = r.events()
+            expect(e["accepted"] == said["events"] and balanced(e), e, said)
+            expect(r.key == b.key and r.secret == b.secret, "the keys are others")
+            rc = r.client()
+            expect(body(rc.invoke(FunctionName="work", Payload=b'{"here": 1}')) == {"here": 1}, "the code does not run")
+            # what was acknowledged before the backup is in it, and what was queued in it runs here
+            e = r.drained(lambda e: e["queued"] + e["running"] + e["waiting"] == 0, 180)
+            expect(e["done"] == e["accepted"] - 1 and e["dead"] == 1 and balanced(e), e)
+            for i in before[:: max(1, len(before) // 20)] + before[-1:]:
+                expect(r.show(i)["state"] == "done", i)
+            expect(rc.get_function_concurrency(FunctionName="work")["ReservedConcurrentExecutions"] == 2, "concurrency")
+        b.drained(lambda e: e["queued"] + e["running"] == 0, 180)
+
+
+def test_backup_refuses_and_leaves_nothing_half_done():
+    with Bided() as b, folder(b, "copy") as copy:
+        b.make("f", "def handler(e, c):\n    return 1\n")
+        os.mkdir(copy)
+        open(copy + "/x", "w").close()
+        r = b.bide("backup", copy, check=False)
+        expect(r.returncode == 1 and "is not empty" in r.stderr and os.listdir(copy) == ["x"], r)
+        os.unlink(copy + "/x")
+        r = b.bide("backup", copy + "/no/such", check=False)
+        expect(r.returncode == 1 and "No such file" in r.stderr, r)
+        r = b.bide("backup", check=False)
+        expect(r.returncode == 2, r)
+        r = b.bide("backup", copy, data="/var/tmp/nothing-here", check=False)
+        expect(r.returncode == 1 and "no daemon" in r.stderr and not os.path.exists(copy + ".partial"), r)
+        os.rmdir(copy)
+        # the daemon does not answer: interrupted by hand, then killed under it
+        pid = engine_pid(b)
+        os.kill(pid, signal.SIGSTOP)  # for good: it is killed below
+        p = running(b, "backup", copy)
+        until(lambda: os.path.exists(copy + ".partial/incomplete"), what="a beginning")
+        bad = subprocess.run([PREFIX + "/bin/bided", "--data", copy + ".partial", "--listen", "127.0.0.1:0"],
+                             capture_output=True, text=True, timeout=60)
+        expect(bad.returncode == 1 and "interrupted `bide backup`" in bad.stderr, bad)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        expect(p.returncode == 1 and "interrupted" in err, p.returncode, out, err)
+        expect(not os.path.exists(copy) and not os.path.exists(copy + ".partial"), "something is left")
+        p = running(b, "backup", copy)
+        until(lambda: os.path.exists(copy + ".partial/incomplete"), what="a beginning")
+        os.kill(pid, signal.SIGKILL)
+        out, err = p.communicate(timeout=60)
+        expect(p.returncode == 1 and err.startswith("bide: backup: "), p.returncode, out, err)
+        expect(not os.path.exists(copy) and not os.path.exists(copy + ".partial"), "something is left")
+        b.proc.wait(30)
+        b.start()
+        # one killed outright leaves what the next one clears away
+        os.mkdir(copy + ".partial")
+        open(copy + ".partial/incomplete", "w").close()
+        open(copy + ".partial/rest", "w").close()
+        b.bide("backup", copy)
+        expect(sorted(os.listdir(copy)) == ["code", "credentials", "queue"], os.listdir(copy))
+
+
+def test_a_stalled_backup_hinders_nobody():
+    with Bided("history.payload=on") as b, folder(b, "copy") as copy:
+        c = b.make("f", "def handler(e, c):\n    return 1\n")
+        c.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=1)
+        for n in range(40):  # more than sockets and pipes hold
+            c.invoke(FunctionName="f", InvocationType="Event", Payload=json.dumps("x" * 500000))
+        b.drained(lambda e: e["done"] == 40)
+        s = socket.socket(socket.AF_UNIX)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(b.data + "/bide.sock")
+        s.sendall(b"GET /bide/v1/backup HTTP/1.1\r\nHost: b\r\n\r\n")
+        expect(s.recv(100).startswith(b"HTTP/1.1 200"), "no beginning")
+        r = b.bide("backup", copy, check=False)
+        expect(r.returncode == 1 and "running already" in r.stderr and not os.path.exists(copy), r)
+        expect(body(c.invoke(FunctionName="f")) == 1, "the daemon is held up")
+        s.close()
+
+        def again():
+            r = b.bide("backup", copy, check=False)
+            if r.returncode and "running already" not in r.stderr:
+                raise Failed(r.stderr)
+            return r.returncode == 0
+
+        until(again, what="the end of a backup whose reader has gone")
+        # and one that stalls does not hold up the end of the daemon
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(b.data + "/bide.sock")
+        s.sendall(b"GET /bide/v1/backup HTTP/1.1\r\nHost: b\r\n\r\n")
+        expect(s.recv(100).startswith(b"HTTP/1.1 200"), "no beginning")
+        expect(b.stop() == 0, "the stop")
+        s.close()
+        b.start()
