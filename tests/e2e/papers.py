@@ -21,10 +21,14 @@ FORMS = (
 )
 
 
-def blocks(path):
-    """The commands of each block that is run, and the output that the document shows for it or None."""
+def blocks(path, heading=None):
+    """The commands of each block that is run, and the output that the document shows for it or None; of the whole document,
+    or below one of its second-level headings."""
     with open(path, encoding="utf-8") as f:
-        found = FENCE.findall(f.read())
+        text = f.read()
+    if heading:
+        text = text.split("\n## %s\n" % heading, 1)[1].split("\n## ", 1)[0]
+    found = FENCE.findall(text)
     made = []
     for i, (kind, more, text) in enumerate(found):
         if kind == "sh" and not more:
@@ -49,9 +53,9 @@ def matches(shown, got):
     return re.fullmatch(pattern, general(got) + "\n") is not None
 
 
-def run(path, folder, env, limit=300):
+def run(path, folder, env, heading=None, limit=300):
     """Run the document's blocks in folder. Failed, with what was printed, when one fails or prints something else."""
-    found = blocks(path)
+    found = blocks(path, heading)
     if not found:
         raise Failed("%s: no commands" % path)
     out = [os.path.join(folder, ".out-%d" % i) for i in range(len(found))]

@@ -7,10 +7,12 @@ import papers
 from lib import Bided
 
 
-def follow(name, *sets):
+def follow(name, *sets, heading=None, first=()):
     with Bided(*sets) as b, tempfile.TemporaryDirectory(dir="/var/tmp") as d:
         shutil.copytree(os.path.join(papers.TOP, "examples"), os.path.join(d, "examples"))
-        papers.run(os.path.join(papers.TOP, name), d, {"BIDE_DATA": b.data, "HOME": d})
+        if first:
+            b.bide(*first)
+        papers.run(os.path.join(papers.TOP, name), d, {"BIDE_DATA": b.data, "HOME": d}, heading)
 
 
 def test_getting_started():
@@ -27,3 +29,13 @@ def test_coming_from():
 
 def test_faq():
     follow("docs/faq.md")
+
+
+def test_cli():
+    follow("docs/cli.md")
+
+
+def test_readme_clients():
+    orders = ("deploy", os.path.join(papers.TOP, "examples", "orders"), "--name", "orders", "--runtime", "python3.12",
+              "--handler", "app.handler")
+    follow("README.md", heading="AWS CLI, boto3, other SDKs", first=orders)
