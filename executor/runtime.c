@@ -72,6 +72,46 @@ static int keep_in(struct reading *m, const char **list, size_t *n, size_t max, 
     return 0;
 }
 
+static const char memory_word[] = "{memory:";
+
+/* The N of `{memory:N}` at text, and in *ret_len how long all of it is; 0: there is no such thing. */
+static unsigned memory_share(const char *text, size_t *ret_len)
+{
+    unsigned percent = 0;
+    size_t n = sizeof memory_word - 1;
+    if (strncmp(text, memory_word, n) != 0)
+        return 0;
+    for (; text[n] >= '0' && text[n] <= '9' && percent <= 100; n++)
+        percent = percent * 10 + (unsigned)(text[n] - '0');
+    *ret_len = n + 1;
+    return text[n] == '}' && percent <= 100 ? percent : 0;
+}
+
+void runtime_arg(const char *arg, int32_t memory_mb, char *out, size_t cap)
+{
+    size_t n = 0;
+    while (*arg != '\0' && n + 1 < cap) {
+        size_t len;
+        unsigned percent = memory_share(arg, &len);
+        if (percent == 0) {
+            out[n++] = *arg++;
+            continue;
+        }
+        n += (size_t)snprintf(out + n, cap - n, "%lld", (long long)memory_mb * percent / 100);
+        arg += len;
+    }
+    out[n < cap ? n : cap - 1] = '\0';
+}
+
+static int set_arg(struct reading *m, const char *value, struct err *e)
+{
+    size_t len;
+    for (const char *at = value; (at = strchr(at, '{')) != NULL; at++)
+        if (memory_share(at, &len) == 0)
+            return wrong(m, "in { } only {memory:N} is known, N from 1 to 100", e);
+    return keep_in(m, m->r->arg, &m->r->n_args, RUNTIME_ARGS_MAX, value, e);
+}
+
 static int set_path(struct reading *m, const char **list, size_t *n, const char *value, struct err *e)
 {
     if (value[0] != '/' || strstr(value, "/../") != NULL)
@@ -102,7 +142,7 @@ static int set_key(struct reading *m, const char *key, const char *value, struct
     if (strcmp(key, "program") == 0)
         return set_path(m, r->program, &r->n_programs, value, e);
     if (strcmp(key, "arg") == 0)
-        return keep_in(m, r->arg, &r->n_args, RUNTIME_ARGS_MAX, value, e);
+        return set_arg(m, value, e);
     if (strcmp(key, "env") == 0) {
         if (strchr(value, '=') == NULL || value[0] == '=')
             return wrong(m, "NAME=VALUE is wanted", e);
@@ -137,7 +177,7 @@ static int read_lines(struct reading *m, char *text, int pass, struct err *e)
         char *line = next, *nl = strchr(line, '\n');
         next = nl != NULL ? nl + 1 : NULL;
         m->line++;
-        char copy[512];
+        char copy[RUNTIME_ARG_LEN_MAX + 1];
         size_t n = nl != NULL ? (size_t)(nl - line) : strlen(line);
         if (n >= sizeof copy)
             return wrong(m, "the line is too long", e);

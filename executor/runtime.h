@@ -8,9 +8,8 @@
  *   interpreter  absolute path below /usr (a box sees no other programs); the first that is there on this host is run
  *   program      path in the box, brought by the function; the first that exists there is run. Exactly one of
  *                interpreter and program must be given
- *   arg          argument of the program, in order
- *   env          NAME=VALUE
- *   version      text for the log's INIT_START line, as "python:3.*"
+ *   arg          argument of the program, in order; `{memory:N}` in it stands for N per cent of the function's
+ * MemorySize, in MB env          NAME=VALUE version      text for the log's INIT_START line, as "python:3.*"
  *   execution_env  `no`: AWS_EXECUTION_ENV stays unset
  *   wrapper      `no`: AWS_LAMBDA_EXEC_WRAPPER is not honoured
  *   install      what to install when no interpreter is there
@@ -22,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -29,6 +29,7 @@ enum {
     RUNTIME_NAME_MAX = 32,
     RUNTIME_PROGRAMS_MAX = 8,
     RUNTIME_ARGS_MAX = 16,
+    RUNTIME_ARG_LEN_MAX = 511, /* no line of a manifest is longer */
     RUNTIME_ENV_MAX = 16,
     RUNTIME_MANIFEST_MAX = 4096,
     RUNTIME_TEXT_MAX = 4 * RUNTIME_MANIFEST_MAX,
@@ -51,6 +52,9 @@ struct runtime {
     size_t text_len;
     char text[RUNTIME_TEXT_MAX];
 };
+
+/* arg as a function of memory_mb gets it, into out (cut at cap). */
+void runtime_arg(const char *arg, int32_t memory_mb, char *out, size_t cap);
 
 /* ERR_NOTFOUND: no folder serves the name, or no interpreter is installed; e says which and what to install.
  * ERR_INVALID: a manifest is wrong; e names folder, line and fault. ERR_IO. */

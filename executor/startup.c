@@ -13,12 +13,15 @@ static int send_start(struct worker *w, struct err *e)
 {
     const struct launch *l = w->launch;
     const char *argv[RUNTIME_ARGS_MAX + 3];
+    char arg[RUNTIME_ARGS_MAX][RUNTIME_ARG_LEN_MAX + 1];
     size_t n = 0;
     if (l->wrapper[0] != '\0')
         argv[n++] = l->wrapper;
     argv[n++] = l->runtime.program[w->program];
-    for (size_t i = 0; i < l->runtime.n_args; i++)
-        argv[n++] = l->runtime.arg[i];
+    for (size_t i = 0; i < l->runtime.n_args; i++) {
+        runtime_arg(l->runtime.arg[i], w->memory_mb, arg[i], sizeof arg[i]);
+        argv[n++] = arg[i];
+    }
     argv[n] = NULL;
     struct proto_msg m = {.type = PROTO_START, .worker = w->id, .u.start = l->start};
     m.u.start.argv = argv;

@@ -105,6 +105,9 @@ static void wrong_manifests_name_their_line(void **state)
         "serves = w\nnonsense = 1\n",
         "serves = w\njust words\n",
         "serves = w\narg =\n",
+        "serves = w\narg = --x={memory:101}\n",
+        "serves = w\narg = {memory:5\n",
+        "serves = w\narg = {mem}\n",
         "serves = w\nenv = NOVALUE\n",
         "serves = w\nwrapper = maybe\n",
         "serves = w\nprogram = relative\n",
@@ -116,7 +119,7 @@ static void wrong_manifests_name_their_line(void **state)
         struct err e = {0};
         put("w", rows[i]);
         assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_INVALID);
-        assert_non_null(strstr(e.text, i < 8 ? "runtime w: manifest line 2: " : "either interpreter or program"));
+        assert_non_null(strstr(e.text, i < 11 ? "runtime w: manifest line 2: " : "either interpreter or program"));
     }
 }
 
@@ -136,6 +139,20 @@ static void too_much_of_anything_is_refused(void **state)
     assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_TOOBIG);
 }
 
+static void arguments_follow_the_memory(void **state)
+{
+    (void)state;
+    char out[32];
+    runtime_arg("--old={memory:90}", 128, out, sizeof out);
+    assert_string_equal(out, "--old=115");
+    runtime_arg("{memory:100}/{memory:1}", 10240, out, sizeof out);
+    assert_string_equal(out, "10240/102");
+    runtime_arg("plain", 128, out, sizeof out);
+    assert_string_equal(out, "plain");
+    runtime_arg("xx{memory:100}", 10240, out, 5);
+    assert_string_equal(out, "xx10");
+}
+
 /* The ones that are shipped. */
 static void shipped_manifests_are_right(void **state)
 {
@@ -148,6 +165,13 @@ static void shipped_manifests_are_right(void **state)
     assert_string_equal(r.arg[r.n_args - 1], "/var/runtime/bootstrap.py");
     assert_string_equal(r.version, "python:3.12");
     assert_int_equal(runtime_find(BIDE_RUNTIMES, "fortran77", &r, &e), ERR_NOTFOUND);
+    int rc = runtime_find(BIDE_RUNTIMES, "nodejs22.x", &r, &e);
+    if (rc == ERR_NOTFOUND) /* no Node.js on this host */
+        assert_non_null(strstr(e.text, "none of /usr/bin/node-22, "));
+    else
+        assert_int_equal(rc, 0);
+    assert_string_equal(r.arg[0], "--max-old-space-size={memory:90}");
+    assert_string_equal(r.version, "nodejs:22");
 }
 
 static void the_environment_has_a_ceiling(void **state)
@@ -195,6 +219,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_interpreter_says_what_to_install, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_manifests_name_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(too_much_of_anything_is_refused, setup, teardown),
+        cmocka_unit_test(arguments_follow_the_memory),
         cmocka_unit_test(shipped_manifests_are_right),
         cmocka_unit_test_setup_teardown(the_environment_has_a_ceiling, setup, teardown),
     };

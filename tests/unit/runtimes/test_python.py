@@ -2,129 +2,19 @@
 
 import json
 import os
-import re
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import textwrap
-import time
 import unittest
 
+from rig import ARN, DEADLINE_S, ID, RuntimeCase
+
 BOOTSTRAP = os.path.abspath(sys.argv.pop(1))
-ID = "11111111-1111-7111-8111-111111111111"
-ARN = "arn:aws:lambda:us-east-1:000000000000:function:f:live"
-DEADLINE_S = 30
 
 
-class Api:
-    """A listening socket that plays the engine, one request at a time, in the order the test wants."""
+class PythonRuntime(RuntimeCase):
+    runtime = "python3.11"
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(DEADLINE_S)
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.conn = None
-        self.accepted = 0
-
-    def close(self):
-        self.drop()
-        self.listener.close()
-
-    def drop(self):
-        if self.conn is not None:
-            self.file.close()  # or it keeps the connection open
-            self.conn.close()
-            self.conn = None
-
-    def request(self):
-        """Method, path, headers, body of the next request, on the kept connection or a new one."""
-        while True:
-            if self.conn is None:
-                self.conn = self.listener.accept()[0]
-                self.conn.settimeout(DEADLINE_S)
-                self.file = self.conn.makefile("rb")
-                self.accepted += 1
-            line = self.file.readline().decode()
-            if line:
-                break
-            self.drop()
-        method, path, _ = line.split(" ", 2)
-        headers = {}
-        while True:
-            name, _, value = self.file.readline().decode().partition(":")
-            if not value:
-                break
-            headers[name.lower()] = value.strip()
-        return method, path, headers, self.file.read(int(headers.get("content-length", "0")))
-
-    def reply(self, status, body=b"", headers=()):
-        head = "HTTP/1.1 %d X\r\nContent-Length: %d\r\n" % (status, len(body))
-        head += "".join("%s: %s\r\n" % h for h in headers)
-        self.conn.sendall(head.encode() + b"\r\n" + body)
-
-    def expect_next(self, test):
-        method, path, _, _ = self.request()
-        test.assertEqual((method, path), ("GET", "/2018-06-01/runtime/invocation/next"))
-
-    def deliver(self, event=b"{}", request_id=ID, more=()):
-        self.reply(
-            200,
-            event,
-            [
-                ("Content-Type", "application/json"),
-                ("Lambda-Runtime-Aws-Request-Id", request_id),
-                ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 60000)),
-                ("Lambda-Runtime-Invoked-Function-Arn", ARN),
-            ]
-            + list(more),
-        )
-
-
-class PythonRuntime(unittest.TestCase):
-    def setUp(self):
-        self.task = tempfile.mkdtemp(prefix="bide-test-python.")
-        self.addCleanup(shutil.rmtree, self.task)
-        self.api = Api()
-        self.addCleanup(self.api.close)
-        self.process = None
-
-    def tearDown(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def write(self, path, text):
-        path = os.path.join(self.task, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(textwrap.dedent(text))
-
-    def start(self, handler="app.handler", python="python3.11"):
-        env = {
-            "_HANDLER": handler,
-            "AWS_LAMBDA_RUNTIME_API": self.api.address,
-            "LAMBDA_TASK_ROOT": self.task,
-            "AWS_EXECUTION_ENV": "AWS_Lambda_" + python,
-            "AWS_LAMBDA_FUNCTION_NAME": "f",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f",
-            "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/02/[$LATEST]0",
-            "PYTHONPATH": os.path.dirname(BOOTSTRAP),
-            "LANG": "en_US.UTF-8",
-            "PATH": os.environ["PATH"],
-        }
-        self.out = tempfile.TemporaryFile()
-        self.addCleanup(self.out.close)
-        self.process = subprocess.Popen(
-            [sys.executable, "-S", "-s", "-B", BOOTSTRAP], env=env, cwd=self.task, stdout=self.out, stderr=self.out
-        )
-
-    def log(self):
-        """What was written so far; the position of the file is the child's as well, so it is not moved."""
-        return os.pread(self.out.fileno(), 1 << 20, 0).decode("utf-8")
+    def command(self):
+        return [sys.executable, "-S", "-s", "-B", BOOTSTRAP]
 
     def run_one(self, code, event=b"{}", python="python3.11", more=(), handler="app.handler"):
         """The post that one event led to: (path after the id, headers, body)."""
@@ -134,12 +24,6 @@ class PythonRuntime(unittest.TestCase):
         self.api.expect_next(self)
         self.api.deliver(event, more=more)
         return self.posted()
-
-    def posted(self):
-        method, path, headers, body = self.api.request()
-        self.assertEqual(method, "POST")
-        self.api.reply(202, b'{"status":"OK"}')
-        return path.replace("/2018-06-01/runtime/", ""), headers, body
 
     def fails_init(self, kind, message, handler="app.handler"):
         self.start(handler)
