@@ -13,6 +13,7 @@
 #include "datadir.h"
 #include "keeping.h"
 #include "notify.h"
+#include "watchdog.h"
 
 enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000 };
 
@@ -31,7 +32,7 @@ struct engine {
     struct loop_timer *housekeeping;
     struct loop_watch *reloads;
     struct keeping keeping;
-    struct notify notify;
+    struct watchdog watchdog;
     pthread_t dispatch_thread;
     bool dispatching;
     uint64_t recovered;          /* events found running at this start */
@@ -177,10 +178,13 @@ static void tell_room(struct engine *g)
     struct store_stats st;
     struct dlq_stats ds;
     store_stats(g->store, &st);
-    if (st.full != g->was_full && st.full)
+    if (st.full != g->was_full && st.full) {
         log_warn("engine", "the store is full (queue.reserve_bytes is all that is left): new events are refused");
-    else if (st.full != g->was_full)
+        notify_tell("STATUS=The store is full: new events are refused");
+    } else if (st.full != g->was_full) {
         log_info("engine", "the store has room again: new events are accepted");
+        notify_tell("STATUS=Serving %s", g->o->listen->url);
+    }
     g->was_full = st.full;
     if (dlq_stats(g->dlq, &ds) < 0 || ds.full == g->dlq_was_full)
         return;
@@ -191,12 +195,23 @@ static void tell_room(struct engine *g)
     g->dlq_was_full = ds.full;
 }
 
+static int64_t store_busy(void *arg)
+{
+    const struct engine *g = arg;
+    return store_busy_ms(g->store);
+}
+
+static void beat(void *arg)
+{
+    (void)arg;
+    notify_tell("WATCHDOG=1");
+}
+
 static void on_housekeeping(void *arg)
 {
     struct engine *g = arg;
     tell_room(g);
     keeping_round(&g->keeping);
-    notify_watchdog(&g->notify);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
 }
 
@@ -223,7 +238,7 @@ static void on_stop_signal(int signo, void *arg)
     }
     g->stopping = true;
     log_info("engine", "stopping signal=%d grace_ms=%lld", signo, (long long)setting(g, SET_SHUTDOWN_GRACE));
-    notify_stopping(&g->notify);
+    notify_tell("STOPPING=1\nSTATUS=Stopping: no new work, running work ends");
     (void)unlinkat(g->o->dir_fd, "endpoint", 0);
     api_drain(g->api, half_drained, g);
     dispatcher_shutdown(g->dispatcher, setting(g, SET_SHUTDOWN_GRACE), dispatcher_drained, g);
@@ -298,6 +313,10 @@ static int start(struct engine *g, bool unclean, struct err *e)
     if (err != 0)
         return err_sys(e, ERR_IO, err, "dispatcher thread");
     g->dispatching = true;
+    struct watchdog_about about = {g->api_loop, g->dispatch_loop, store_busy, beat, g};
+    rc = watchdog_start(&g->watchdog, notify_watchdog_ms(), &about);
+    if (rc < 0)
+        return err_set(e, rc, "out of memory");
     return datadir_endpoint(g->o->dir_fd, g->o->listen->url, e);
 }
 
@@ -313,6 +332,7 @@ static void shut(struct engine *g)
     if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)
         log_warn("engine", "the clean stop could not be noted: %s", e.text);
     loop_timer_free(g->housekeeping);
+    watchdog_stop(&g->watchdog);
     loop_unwatch(g->reloads);
     api_free(g->api);
     dispatcher_free(g->dispatcher);
@@ -333,7 +353,6 @@ int engine_main(const struct engine_opts *o)
     loop_global_init();
     (void)signal(SIGHUP, SIG_IGN); /* the executor process reads the settings again and sends them */
     id_gen_init(&g.ids);
-    notify_open(&g.notify);
     int rc = open_stores(&g, &unclean, &e);
     if (rc == 0)
         rc = start(&g, unclean, &e);
@@ -345,7 +364,7 @@ int engine_main(const struct engine_opts *o)
     (void)printf("bided ready %s\n", o->listen->url);
     (void)fflush(stdout);
     log_info("engine", "ready url=%s version=%s", o->listen->url, o->version);
-    notify_ready(&g.notify);
+    notify_tell("READY=1\nSTATUS=Serving %s", o->listen->url);
     loop_run(g.api_loop);
     shut(&g);
     log_info("engine", "stopped");

@@ -1,0 +1,104 @@
+"""What a supervisor hears: ready, state in words, signs of life from the engine, stopping."""
+import os
+import signal
+import socket
+import tempfile
+
+from lib import Bided, expect, until
+
+
+class Supervisor:
+    """Listens where systemd would, and puts into the environment what it would."""
+
+    def __init__(self, folder, watchdog_ms=None, pid=None):
+        self.path = folder + "/notify"
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.sock.settimeout(30)
+        os.chmod(self.path, 0o777)
+        os.environ["NOTIFY_SOCKET"] = self.path
+        if watchdog_ms:
+            os.environ["WATCHDOG_USEC"] = str(watchdog_ms * 1000)
+        if pid:
+            os.environ["WATCHDOG_PID"] = str(pid)
+
+    def close(self):
+        self.sock.close()
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            os.environ.pop(name, None)
+
+    def hear(self):
+        return self.sock.recv(4096).decode().split("\n")
+
+    def until(self, line):
+        """All that was heard up to a message with this line."""
+        heard = []
+        while line not in heard:
+            heard += self.hear()
+        return heard
+
+
+def test_life():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        os.chmod(d, 0o711)
+        s = Supervisor(d, watchdog_ms=200)
+        try:
+            with Bided() as b:
+                heard = s.until("READY=1")
+                expect("STATUS=Serving " + b.endpoint in heard, heard)
+                for _ in range(3):
+                    s.until("WATCHDOG=1")
+                b.proc.terminate()
+                heard = s.until("STOPPING=1")
+                expect(any(h.startswith("STATUS=Stopping") for h in heard), heard)
+                until(lambda: b.proc.poll() is not None, what="the end")
+        finally:
+            s.close()
+
+
+def test_a_stopped_engine_is_silent():
+    """Beats are the engine's, not the process's that was started: when the engine stands still they end."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        os.chmod(d, 0o711)
+        s = Supervisor(d, watchdog_ms=200)
+        try:
+            with Bided() as b:
+                s.until("WATCHDOG=1")
+                pid = b.proc.pid
+                engine = int(open("/proc/%d/task/%d/children" % (pid, pid)).read().split()[0])
+                os.kill(engine, signal.SIGSTOP)
+                until(lambda: open("/proc/%d/stat" % engine).read().rsplit(")", 1)[1].split()[0] == "T", what="stopped")
+                s.sock.settimeout(0)
+                try:
+                    while True:
+                        s.hear()  # what was on its way
+                except BlockingIOError:
+                    pass
+                s.sock.settimeout(1)  # five intervals
+                try:
+                    expect(False, "a stopped engine told", s.hear())
+                except TimeoutError:
+                    pass
+                os.kill(engine, signal.SIGCONT)
+                s.sock.settimeout(30)
+                s.until("WATCHDOG=1")
+        finally:
+            s.close()
+
+
+def test_no_watchdog_no_beats():
+    """Nobody asked for beats, or they were asked of another process: none comes between ready and stopping."""
+    for pid in (None, 1):
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+            os.chmod(d, 0o711)
+            s = Supervisor(d, watchdog_ms=40 if pid else None, pid=pid)
+            try:
+                with Bided() as b:
+                    s.until("READY=1")
+                    b.bide("status")
+                    b.proc.terminate()
+                    heard = s.until("STOPPING=1")
+                    expect("WATCHDOG=1" not in heard, heard)
+                    until(lambda: b.proc.poll() is not None, what="the end")
+            finally:
+                s.close()
