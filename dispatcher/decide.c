@@ -58,6 +58,7 @@ static void run(struct sched *s, struct worker *w, int64_t mono_ms, struct sched
     s->n_busy++;
     TAILQ_INSERT_TAIL(&w->fn->busy, w, fn_link);
     *ret = (struct sched_decision){.kind = SCHED_RUN, .worker = w->id, .fid = w->fn->fid, .job = sched_job_of(s, w)};
+    sched_wake(s, w->fn); /* from now on it can be seen how long the others have to wait behind this run */
 }
 
 static bool step_runnable(struct sched *s, int64_t now_ms, int64_t mono_ms, struct sched_decision *ret)

@@ -93,6 +93,26 @@ static void test_start_passed_on(void **state)
     (void)rig_start(r, 3, 3);
 }
 
+/* What came in while the first worker started does not wait for the end of a long first run. */
+static void test_behind_a_long_first_run(void **state)
+{
+    struct rig *r = *state;
+    rig_plain(r, 1);
+    rig_event(r, 1, 1);
+    uint64_t w = rig_start(r, 1, 1);
+    rig_event(r, 1, 2);
+    rig_quiet(r);
+    r->mono += 20;
+    rig_ready(r, w);
+    rig_run(r, w, 1);
+    rig_quiet(r);
+    int64_t now, mono;
+    sched_wakeup(r->s, &now, &mono);
+    assert_in_range(mono, r->mono, r->mono + 100);
+    r->mono = mono;
+    (void)rig_start(r, 1, 2);
+}
+
 /* A function without a worker gets the room of another's that has work without end, once that worker has earned its own
  * start. */
 static void test_room_from_the_busy(void **state)
@@ -240,7 +260,7 @@ static void test_cancelled_on_its_way(void **state)
     sched_backlog(r->s, 1);
     assert_true(rig_next(r));
     assert_int_equal(r->d.kind, SCHED_REFILL);
-    sched_event_forget(r->s, 7);
+    (void)sched_event_forget(r->s, 7);
     assert_false(rig_add(r, 1, 7, 0, true));
     sched_refilled(r->s, 1, false);
     rig_quiet(r);
@@ -253,6 +273,7 @@ int main(void)
         RIG_TEST(test_slot_goes_round),
         RIG_TEST(test_slot_passed_on),
         RIG_TEST(test_start_passed_on),
+        RIG_TEST(test_behind_a_long_first_run),
         RIG_TEST(test_room_from_the_busy),
         RIG_TEST(test_lone_and_older),
         RIG_TEST(test_lone_cannot_start),
