@@ -259,6 +259,37 @@ static void on_queue_ready(const struct event *ev, const void *payload, size_t p
                 "out of memory for a ready event; it is on disk, a restart finds it");
 }
 
+/* --- events that were cancelled, told by the store thread ----------------------------------------------------------
+ */
+
+struct cancel_note {
+    struct dispatcher *d;
+    size_t n;
+    uint64_t seqs[];
+};
+
+static void cancelled_here(void *arg)
+{
+    struct cancel_note *n = arg;
+    struct dispatcher *d = n->d;
+    for (size_t i = 0; i < n->n; i++)
+        work_cancelled(d, n->seqs[i]);
+    free(n);
+    dispatcher_pump(d);
+}
+
+static void on_queue_cancelled(const uint64_t *seqs, size_t n, void *arg)
+{
+    struct dispatcher *d = arg;
+    struct cancel_note *x = malloc(sizeof *x + n * sizeof *seqs);
+    BIDE_ASSERT(x != NULL, "out of memory for cancelled events; they are on disk, a restart finds them");
+    x->d = d;
+    x->n = n;
+    memcpy(x->seqs, seqs, n * sizeof *seqs);
+    BIDE_ASSERT(loop_post(d->loop, cancelled_here, x) == 0,
+                "out of memory for cancelled events; they are on disk, a restart finds them");
+}
+
 /* --- functions ---------------------------------------------------------------------------------------------------- */
 
 struct change_note {
@@ -490,6 +521,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
         return rc;
     }
     queue_on_ready(deps->queue, on_queue_ready, d);
+    queue_on_cancelled(deps->queue, on_queue_cancelled, d);
     registry_on_change(deps->registry, on_function_change, d);
     *ret = d;
     return 0;

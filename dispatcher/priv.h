@@ -181,6 +181,7 @@ struct cached *cached_new(const struct event *ev, const void *payload, size_t pa
 void cached_free(struct dispatcher *d, struct cached *c);
 bool work_add(struct dispatcher *d, struct cached *c, bool from_disk); /* takes c */
 void work_forget(struct dispatcher *d, uint64_t seq);
+void work_cancelled(struct dispatcher *d, uint64_t seq); /* on disk: not to be run, or not on */
 void work_start_worker(struct dispatcher *d, const struct sched_decision *dec);
 void work_run(struct dispatcher *d, const struct sched_decision *dec);
 void work_expire(struct dispatcher *d, const struct sched_decision *dec);

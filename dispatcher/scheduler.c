@@ -503,18 +503,21 @@ static void bury_stray(struct sched *s, uint64_t seq)
         TAILQ_INSERT_TAIL(&s->strays, e, tomb_link);
 }
 
-void sched_event_forget(struct sched *s, uint64_t seq)
+uint64_t sched_event_forget(struct sched *s, uint64_t seq)
 {
     struct ev *e = find_ev(s, seq);
     if (e == NULL)
         bury_stray(s, seq);
+    if (e != NULL && e->state == EV_RUNNING)
+        return e->worker->id;
     if (e == NULL || (e->state != EV_READY && e->state != EV_BOUND))
-        return;
+        return 0;
     if (e->state == EV_READY)
         sched_unready(s, e);
     else
         sched_unbind_waiting(s, e->worker);
     leave(s, e);
+    return 0;
 }
 
 /* --- looking at it ------------------------------------------------------------------------------------------------ */

@@ -119,8 +119,9 @@ void sched_refilled(struct sched *s, uint64_t fid, bool more);
  * it (the window is full), or its function is unknown. ERR_NOMEM counts as the latter: disk is never short of it. */
 bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *ev);
 
-/* It left the queued state by other means (cancelled, purged). One that runs or settles is left alone. */
-void sched_event_forget(struct sched *s, uint64_t seq);
+/* It left the queued state by other means (cancelled, purged), or is to. One that runs or settles is left alone: the
+ * worker that runs it, to be stopped by the caller, or 0. */
+uint64_t sched_event_forget(struct sched *s, uint64_t seq);
 /* Its end (or its expiry) is durable. One that became ready again meanwhile is left alone. */
 void sched_event_settled(struct sched *s, uint64_t seq);
 

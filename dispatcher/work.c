@@ -283,6 +283,18 @@ static void start_is_durable(struct dispatcher *d, uint64_t worker, int err)
     sched_event_settled(d->sched, seq);
 }
 
+/* What waits is forgotten; what runs has its box killed, and its end, whatever it is, is settled as cancelled by the
+ * queue. One whose start is still being synced is not handed over: that start fails, as it is not queued any more. */
+void work_cancelled(struct dispatcher *d, uint64_t seq)
+{
+    uint64_t worker = sched_event_forget(d->sched, seq);
+    const struct job *j = worker != 0 ? find_job(d, worker) : NULL;
+    if (worker == 0)
+        work_forget(d, seq);
+    if (j != NULL && j->began_us != 0 && j->ev != NULL && j->ev->seq == seq)
+        executor_stop(d->executor, worker);
+}
+
 void work_run(struct dispatcher *d, const struct sched_decision *dec)
 {
     struct known *k = dispatcher_known(d, dec->fid);

@@ -53,6 +53,16 @@ static int chunk_submit(struct chunk_op *x)
 
 /* --- due ---------------------------------------------------------------------------------------------------------- */
 
+int due_requeue(struct queue *q, struct store_txn *t, struct stored *s)
+{
+    event_move(&s->ev, EVENT_QUEUED);
+    s->ev.due_at_ms = s->ev.wait_ms = 0;
+    int rc = row_save(q, t, s, 0);
+    if (rc == 0)
+        rc = row_ready_put(q, t, &s->ev);
+    return rc < 0 ? rc : books_enter(q, s->ev.fid, EVENT_QUEUED);
+}
+
 /* waiting -> queued, or dead when it only waited for room in the dead-letter store. */
 static int promote_one(struct chunk_op *x, struct store_txn *t, uint64_t seq, uint64_t fid, int64_t due_ms)
 {
@@ -71,13 +81,7 @@ static int promote_one(struct chunk_op *x, struct store_txn *t, uint64_t seq, ui
         return rc;
     if (s.ev.condition != CONDITION_NONE)
         return dead_enter(q, t, &s, s.ev.condition);
-    event_move(&s.ev, EVENT_QUEUED);
-    s.ev.due_at_ms = s.ev.wait_ms = 0;
-    rc = row_save(q, t, &s, 0);
-    if (rc == 0)
-        rc = row_ready_put(q, t, &s.ev);
-    if (rc == 0)
-        rc = books_enter(q, fid, EVENT_QUEUED);
+    rc = due_requeue(q, t, &s);
     if (rc == 0)
         x->ready[x->n_ready++] = s.ev;
     return rc;
@@ -146,26 +150,6 @@ bool queue_next_due(struct queue *q, int64_t *ret_due_at_ms)
 
 /* --- a deleted function's ----------------------------------------------------------------------------------------- */
 
-static int first_of(struct store_txn *t, struct store_table *tab, uint64_t fid, uint64_t from_seq, uint64_t *ret_seq,
-                    int64_t *ret_due)
-{
-    struct store_cursor *c;
-    struct slice k, v;
-    struct key from = key_pair(fid, from_seq);
-    int rc = store_cursor_open(t, tab, &c);
-    if (rc < 0)
-        return rc;
-    rc = store_cursor_seek(c, from.b, from.len, &k, &v);
-    store_cursor_close(c);
-    if (rc < 0)
-        return rc;
-    if (k.len != KEY_PAIR || store_get_u64(k.p) != fid)
-        return ERR_NOTFOUND;
-    *ret_seq = store_get_u64((const uint8_t *)k.p + 8);
-    *ret_due = v.len == WAITING_VALUE ? (int64_t)store_get_u64(v.p) : 0;
-    return 0;
-}
-
 static int kill_one(struct queue *q, struct store_txn *t, const struct event *place, enum event_state from)
 {
     struct stored s;
@@ -185,12 +169,15 @@ static int kill_one(struct queue *q, struct store_txn *t, const struct event *pl
 /* The next waiting event that is not yet dead but for room in the dead-letter store. */
 static int first_alive(struct queue *q, struct store_txn *t, struct event *place, uint64_t *from_seq)
 {
+    struct place p;
     int rc;
-    while ((rc = first_of(t, q->waiting, place->fid, *from_seq, &place->seq, &place->due_at_ms)) == 0) {
-        struct stored s;
-        *from_seq = place->seq + 1;
-        if (row_load(q, t, place->seq, &s) < 0 || s.ev.condition == CONDITION_NONE)
-            return 0;
+    while ((rc = row_next_of(t, q->waiting, place->fid, *from_seq, &p)) == 0) {
+        *from_seq = p.seq + 1;
+        if (p.held)
+            continue;
+        place->seq = p.seq;
+        place->due_at_ms = p.due_ms;
+        return 0;
     }
     return rc;
 }
@@ -205,7 +192,9 @@ static int deleted_run(struct store_txn *t, void *arg)
     while (x->n < x->max_n) {
         struct event place = {.fid = x->fid};
         enum event_state from = EVENT_QUEUED;
-        rc = first_of(t, q->ready, x->fid, 0, &place.seq, &place.due_at_ms);
+        struct place p = {0};
+        rc = row_next_of(t, q->ready, x->fid, 0, &p);
+        place.seq = p.seq;
         if (rc == ERR_NOTFOUND) {
             from = EVENT_WAITING;
             rc = first_alive(q, t, &place, &from_seq);

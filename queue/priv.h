@@ -13,9 +13,11 @@
 #include "queue.h"
 
 enum {
-    QUEUE_FORMAT = 1,        /* of the tables as a whole */
-    LOOK_MAX = 2000,         /* records one listing call looks at */
-    DEAD_PENDING_MS = 60000, /* wait of an event for which the dead-letter store has no room */
+    QUEUE_FORMAT = 1,          /* of the tables as a whole */
+    LOOK_MAX = 2000,           /* records one listing call looks at */
+    DEAD_PENDING_MS = 60000,   /* wait of an event for which the dead-letter store has no room */
+    SWEEP_MAX = 1000,          /* events of a function that one transaction cancels or tries now */
+    SWEEP_BYTES_MAX = 8 << 20, /* their payload, but one event always */
 };
 
 /* Counters of one function, as the writer sees them; saved is what the last commit holds. */
@@ -57,6 +59,8 @@ struct queue {
     void *ready_arg;
     queue_dead_cb *dead_cb;
     void *dead_arg;
+    queue_cancelled_cb *cancelled_cb;
+    void *cancelled_arg;
 };
 
 /* queue.c: counters; the writing thread, inside a transaction */
@@ -86,6 +90,14 @@ int row_ready_del(struct queue *q, struct store_txn *t, const struct event *ev) 
 /* Value of a waiting row: due time, and 1 when it waits only for room in the dead-letter store. */
 enum { WAITING_VALUE = KEY_SEQ + 1 };
 bool row_waiting_held(struct slice v);
+/* The first of a function's ready or waiting rows from from_seq on. ERR_NOTFOUND. */
+struct place {
+    uint64_t seq;
+    int64_t due_ms; /* waiting */
+    bool held;      /* waiting: only for room in the dead-letter store */
+};
+int row_next_of(struct store_txn *t, struct store_table *tab, uint64_t fid, uint64_t from_seq,
+                struct place *ret) BIDE_MUST_USE;
 int row_wait_put(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 int row_wait_del(struct queue *q, struct store_txn *t, const struct event *ev) BIDE_MUST_USE;
 /* Every trace of a finished event: record, id, payload, attempts. */
@@ -98,6 +110,13 @@ int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, q
 
 /* run.c: a running event, counted nowhere, ends as done or cancelled */
 int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum event_state state) BIDE_MUST_USE;
+
+/* due.c: a waiting event, in no index any more and counted nowhere, is queued again at its old place */
+int due_requeue(struct queue *q, struct store_txn *t, struct stored *s) BIDE_MUST_USE;
+
+/* cancel.c: the flag on a running event; the end of one that is in no index any more and counted nowhere */
+int cancel_flag(struct queue *q, struct store_txn *t, uint64_t seq) BIDE_MUST_USE;
+int cancel_finish(struct queue *q, struct store_txn *t, struct stored *s) BIDE_MUST_USE;
 
 /* dead.c */
 /* s is in no index any more and counted nowhere: make it a dead letter. When the dead-letter store has no room, leave
@@ -123,6 +142,8 @@ struct event_op {
     bool lone;
     enum condition condition;
     bool becomes_ready; /* tell on_ready after the commit */
+    bool cancelled;     /* tell on_cancelled after the commit */
+    struct id id;       /* of an event that is named by its id */
 };
 struct event_op *event_op_new(struct queue *q, store_run_cb *run, uint64_t seq, queue_event_cb *cb, void *arg);
 int event_op_submit(struct event_op *x) BIDE_MUST_USE;

@@ -344,6 +344,12 @@ void queue_on_ready(struct queue *q, queue_ready_cb *cb, void *arg)
     q->ready_arg = arg;
 }
 
+void queue_on_cancelled(struct queue *q, queue_cancelled_cb *cb, void *arg)
+{
+    q->cancelled_cb = cb;
+    q->cancelled_arg = arg;
+}
+
 void queue_announce(struct queue *q, const struct event *ev)
 {
     if (q->ready_cb != NULL)
@@ -361,6 +367,8 @@ void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg)
 static void event_op_done(int err, void *arg)
 {
     struct event_op *x = arg;
+    if (err == 0 && x->cancelled && x->q->cancelled_cb != NULL)
+        x->q->cancelled_cb(&x->ev.seq, 1, x->q->cancelled_arg);
     if (x->cb != NULL)
         x->cb(err, &x->ev, x->arg);
     if (err == 0 && x->becomes_ready && x->q->ready_cb != NULL)

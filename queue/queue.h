@@ -215,6 +215,44 @@ int queue_promote_due(struct queue *q, int64_t now_ms, uint32_t max_n, queue_cou
 /* Up to max_n queued or waiting events of a deleted function -> dead (FunctionDeleted). */
 int queue_function_deleted(struct queue *q, uint64_t fid, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
 
+/* --- the operator's hand ------------------------------------------------------------------------------------------ */
+
+/* queued or waiting -> cancelled. A running one is flagged, durably: whatever its end, and also when a crash is its
+ * end, it is cancelled then, and ev->cancel_asked says so. Cancelling what is cancelled is fine. Errors by cb:
+ * ERR_NOTFOUND; ERR_CONFLICT: it is over, or has failed for good and waits (ev->condition) for room among the dead
+ * letters: ev tells which. */
+int queue_cancel(struct queue *q, const struct id *id, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* waiting -> queued now, announced by on_ready. ERR_NOTFOUND; ERR_CONFLICT: not waiting (or, as above, not for its due
+ * time): ev tells. */
+int queue_retry(struct queue *q, const struct id *id, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* The same for all events of a function that are in the states named, accepted before it began: a chunk of up to max_n
+ * (at most 1000, or 8 MiB of payload) at a time. Give what the callback got back as the next chunk's, until more is
+ * false. An event that starts and fails between two chunks may be missed. Those that wait for room among the dead
+ * letters are left alone. */
+struct queue_sweep {
+    uint64_t fid;
+    bool queued, waiting, running;
+    uint64_t until; /* 0 at first: the mark is set by the first chunk */
+    uint64_t after; /* 0 at first: how far it has come */
+    /* of this chunk */
+    uint64_t n;       /* cancelled, or tried now */
+    uint64_t flagged; /* running: will be cancelled */
+    uint64_t corrupt; /* could not be read: dead letters now */
+    bool more;
+};
+typedef void queue_sweep_cb(int err, const struct queue_sweep *at, void *arg);
+int queue_cancel_chunk(struct queue *q, const struct queue_sweep *s, uint32_t max_n, queue_sweep_cb *cb,
+                       void *arg) BIDE_MUST_USE;
+int queue_retry_chunk(struct queue *q, const struct queue_sweep *s, uint32_t max_n, queue_sweep_cb *cb,
+                      void *arg) BIDE_MUST_USE; /* the waiting ones, whatever s names */
+
+/* Told, on the store thread and after the commit, of events that are cancelled or flagged, so that a dispatcher forgets
+ * them and stops what runs them. seqs is valid during the call. */
+typedef void queue_cancelled_cb(const uint64_t *seqs, size_t n, void *arg);
+void queue_on_cancelled(struct queue *q, queue_cancelled_cb *cb, void *arg); /* before store_start */
+
 /* Evict history by age and size, up to max_n records; they become `removed`. */
 int queue_evict_history(struct queue *q, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
 

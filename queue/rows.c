@@ -170,6 +170,26 @@ bool row_waiting_held(struct slice v)
     return v.len == WAITING_VALUE && ((const uint8_t *)v.p)[KEY_SEQ] != 0;
 }
 
+int row_next_of(struct store_txn *t, struct store_table *tab, uint64_t fid, uint64_t from_seq, struct place *ret)
+{
+    struct store_cursor *c;
+    struct slice k, v;
+    struct key from = key_pair(fid, from_seq);
+    int rc = store_cursor_open(t, tab, &c);
+    if (rc < 0)
+        return rc;
+    rc = store_cursor_seek(c, from.b, from.len, &k, &v);
+    store_cursor_close(c);
+    if (rc < 0)
+        return rc;
+    if (k.len != KEY_PAIR || store_get_u64(k.p) != fid)
+        return ERR_NOTFOUND;
+    ret->seq = store_get_u64((const uint8_t *)k.p + 8);
+    ret->due_ms = v.len == WAITING_VALUE ? (int64_t)store_get_u64(v.p) : 0;
+    ret->held = row_waiting_held(v);
+    return 0;
+}
+
 /* --- the end of an event ------------------------------------------------------------------------------------------ */
 
 int row_erase(struct queue *q, struct store_txn *t, const struct stored *s)

@@ -74,12 +74,51 @@ static void settle(struct model *m, struct model_event *e, const struct op *o)
     e->why = o->why;
     e->due_at = e->true_due_at = o->to == M_WAITING ? o->due_at : 0;
     e->wait_ms = o->wait_ms;
-    move(m, e, o->to);
+    if (e->cancel_asked) {
+        e->why = WHY_NONE;
+        e->due_at = e->true_due_at = 0;
+    }
+    move(m, e, e->cancel_asked ? M_CANCELLED : o->to);
 }
 
-bool model_apply(struct model *m, const struct op *o)
+/* Queued or waiting: over at once; running: when that run is over, however it ends. */
+static bool cancel(struct model *m, struct model_event *e, bool running_too)
+{
+    if (e->state == M_RUNNING && running_too) {
+        e->cancel_asked = e->true_cancelled = true;
+        return true;
+    }
+    if (e->state != M_QUEUED && e->state != M_WAITING)
+        return false;
+    e->true_cancelled = true;
+    e->due_at = e->true_due_at = 0;
+    move(m, e, M_CANCELLED);
+    return true;
+}
+
+/* A chunk of what is queued or waits of a function. What was accepted after the purge began is left alone. */
+static void purge(struct model *m, struct op *o)
+{
+    uint64_t until = o->until;
+    if (m->broken == BREAK_PURGE_YOUNG)
+        until = m->n_events;
+    o->n_seqs = 0;
+    for (uint64_t seq = 1; seq < until && o->n_seqs < PURGE_CHUNK; seq++) {
+        struct model_event *e = &m->events[seq];
+        if (!e->exists || e->fid != o->fid || !cancel(m, e, false))
+            continue;
+        e->true_young = seq >= o->until;
+        o->seqs[o->n_seqs++] = seq;
+    }
+}
+
+bool model_apply(struct model *m, struct op *o, int64_t now)
 {
     struct model_event *e = &m->events[o->seq];
+    if (o->kind == OP_PURGE) {
+        purge(m, o);
+        return true;
+    }
     if (o->kind == OP_ACCEPT) {
         e->exists = true;
         m->accepted++;
@@ -112,10 +151,15 @@ bool model_apply(struct model *m, const struct op *o)
         move(m, e, M_DEAD);
         return true;
     case OP_CANCEL:
-        if (!open)
+        return cancel(m, e, true);
+    case OP_RETRY:
+        if (e->state != M_WAITING)
             return false;
-        move(m, e, M_CANCELLED);
+        e->due_at = e->true_due_at = now;
+        move(m, e, M_QUEUED);
         return true;
+    case OP_PURGE:
+        break;
     case OP_PROMOTE:
         if (e->state != M_WAITING)
             return false;
@@ -127,6 +171,11 @@ bool model_apply(struct model *m, const struct op *o)
 
 static void recover_running(struct model *m, struct model_event *e, uint32_t max_disruptions)
 {
+    if (e->cancel_asked && m->broken != BREAK_FORGET_CANCEL) {
+        move(m, e, M_CANCELLED);
+        return;
+    }
+    e->cancel_asked = false;
     if (m->broken == BREAK_NO_DISRUPTION && !m->broke) {
         m->broke = true;
         e->true_disruptions++;
@@ -178,6 +227,10 @@ void model_check_event(const struct model *m, uint64_t seq)
                       (long long)e->true_due_at);
     if (e->true_final && !model_is_final(e))
         sim_violation("event %llu was final and is not any more", n);
+    if (e->true_cancelled && e->state != M_CANCELLED && !(e->state == M_RUNNING && e->cancel_asked))
+        sim_violation("event %llu was cancelled and is in state %d", n, (int)e->state);
+    if (e->true_young)
+        sim_violation("event %llu was purged and was accepted after the purge began", n);
     if (e->state == M_DEAD && e->why == WHY_NONE)
         sim_violation("event %llu is dead without a condition", n);
 }

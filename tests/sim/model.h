@@ -27,6 +27,8 @@ enum model_break {
     BREAK_EARLY,         /* the shell takes an event out of its wait too early */
     BREAK_NO_DISRUPTION, /* recovery does not count a disruption */
     BREAK_UNSYNCED,      /* the hand-over does not wait for a start that has to be on disk */
+    BREAK_FORGET_CANCEL, /* recovery forgets that a running event was cancelled */
+    BREAK_PURGE_YOUNG,   /* a purge takes what was accepted after it began, too */
     BREAKS
 };
 
@@ -39,9 +41,11 @@ struct model_event {
     int64_t accepted_at, due_at, wait_ms, max_age_ms;
     uint32_t attempts, max_attempts, disruptions, lone_runs;
     uint64_t run;
-    bool lone, exists;
+    bool lone, exists, cancel_asked;
     /* the observer's */
     uint32_t true_attempts, true_disruptions;
+    bool true_cancelled; /* an operator was told that it is, or will be */
+    bool true_young;     /* accepted after every purge that has reached it began */
     int64_t true_due_at;
     bool true_final;
     /* the engine's, lost in a crash */
@@ -51,7 +55,8 @@ struct model_event {
     bool promoting;
 };
 
-enum op_kind { OP_ACCEPT, OP_START, OP_SETTLE, OP_EXPIRE, OP_CANCEL, OP_PROMOTE, OP_DELETED };
+enum op_kind { OP_ACCEPT, OP_START, OP_SETTLE, OP_EXPIRE, OP_CANCEL, OP_RETRY, OP_PURGE, OP_PROMOTE, OP_DELETED };
+enum { PURGE_CHUNK = 16 };
 
 struct op {
     enum op_kind kind;
@@ -62,6 +67,10 @@ struct op {
     bool lone, counts, disruption;
     int64_t wait_ms, due_at;
     uint64_t worker; /* start that the hand-over waits for, or 0 */
+    /* purge: whose, what was accepted before; then what this chunk took */
+    uint64_t fid, until;
+    uint64_t seqs[PURGE_CHUNK];
+    uint32_t n_seqs;
 };
 
 struct model {
@@ -86,8 +95,8 @@ uint64_t model_new_event(struct model *m, uint32_t fn, uint64_t fid, int64_t now
                          uint32_t max_attempts);
 void model_submit(struct model *m, const struct op *o);
 
-/* Apply one op; true: it took effect, false: the record was not in a state for it. */
-bool model_apply(struct model *m, const struct op *o);
+/* Apply one op; true: it took effect, false: the record was not in a state for it. A purge writes down what it took. */
+bool model_apply(struct model *m, struct op *o, int64_t now);
 
 /* What a restart does: every running event back to its place as a disruption; events whose lone runs are used up die.
  */

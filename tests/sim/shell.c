@@ -278,6 +278,13 @@ static void init_failed(struct world *w, struct sim_worker *k)
     worker_later(w, k, 1 + (int64_t)world_random(w, 30));
 }
 
+/* Its box is killed: the run ends now, and the worker is gone in a moment. */
+static void break_off(struct world *w, struct sim_worker *k)
+{
+    k->end = E_CRASH;
+    run_ended(w, k);
+}
+
 void shell_worker(struct world *w, struct sim_worker *k)
 {
     switch (k->state) {
@@ -367,8 +374,16 @@ static void settled(struct world *w, const struct op *o, bool applied)
 static void cancelled(struct world *w, uint64_t seq)
 {
     struct model_event *e = &w->model.events[seq];
-    sched_event_forget(w->sched, seq);
+    struct sim_worker *at = world_worker(w, sched_event_forget(w->sched, seq));
     leave_window(w, e);
+    if (at != NULL) {
+        if (at->state != W_BUSY || at->job.sync || at->job.key != seq)
+            sim_violation("worker %llu is said to run event %llu, and does not", (unsigned long long)at->id,
+                          (unsigned long long)seq);
+        if (at->handed)
+            break_off(w, at);
+        return;
+    }
     for (int i = 0; i < WORLD_WORKERS_MAX; i++) {
         struct sim_worker *k = &w->workers[i];
         if ((k->state == W_STARTING || k->state == W_IDLE) && k->has_job && !k->job.sync && k->job.key == seq) {
@@ -378,6 +393,16 @@ static void cancelled(struct world *w, uint64_t seq)
             world_recount(w, k->fn);
         }
     }
+}
+
+static void purged(struct world *w, const struct op *o)
+{
+    for (uint32_t i = 0; i < o->n_seqs; i++) {
+        cancelled(w, o->seqs[i]);
+        model_check_event(&w->model, o->seqs[i]);
+    }
+    if (o->n_seqs == PURGE_CHUNK)
+        world_submit(w, &(struct op){.kind = OP_PURGE, .fid = o->fid, .until = o->until});
 }
 
 void shell_commit(struct world *w)
@@ -394,7 +419,7 @@ void shell_commit(struct world *w)
     if (applied == NULL)
         sim_violation("no memory");
     for (size_t i = 0; i < n; i++)
-        applied[i] = model_apply(m, &ops[i]);
+        applied[i] = model_apply(m, &ops[i], world_now(w));
     for (size_t i = 0; i < n; i++) {
         const struct op *o = &ops[i];
         switch (o->kind) {
@@ -420,6 +445,13 @@ void shell_commit(struct world *w)
         case OP_CANCEL:
             if (applied[i])
                 cancelled(w, o->seq);
+            break;
+        case OP_RETRY:
+            if (applied[i])
+                add(w, o->seq, false);
+            break;
+        case OP_PURGE:
+            purged(w, o);
             break;
         case OP_DELETED:
             break;

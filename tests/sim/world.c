@@ -204,13 +204,44 @@ static void step_clock(struct world *w)
     w->wall_offset += by;
 }
 
-static void cancel_one(struct world *w)
+/* One that runs now, or any. */
+static uint64_t choose_event(struct world *w)
 {
-    if (w->model.n_events <= 1)
-        return;
-    uint64_t seq = 1 + world_random(w, w->model.n_events - 1);
-    if (w->model.events[seq].exists)
-        world_submit(w, &(struct op){.kind = OP_CANCEL, .seq = seq});
+    const struct sim_worker *k = &w->workers[world_random(w, WORLD_WORKERS_MAX)];
+    if (k->state == W_BUSY && !k->job.sync)
+        return k->job.key;
+    uint64_t n = w->model.n_events - 1;
+    return n > 0 ? 1 + world_random(w, n) : 0;
+}
+
+static void cancel_some(struct world *w)
+{
+    for (int i = 0; i < 20; i++) {
+        uint64_t seq = choose_event(w);
+        if (w->model.events[seq].exists && (i < 5 || w->model.events[seq].state == M_RUNNING))
+            world_submit(w, &(struct op){.kind = OP_CANCEL, .seq = seq});
+    }
+    if (world_chance(w, 300)) /* right behind: some of it is on disk, and nobody was told */
+        world_later(w, T_CRASH, (int64_t)world_random(w, 6), false)->id = 1;
+}
+
+static void retry_some(struct world *w)
+{
+    for (int i = 0; i < 20; i++) {
+        uint64_t seq = choose_event(w);
+        if (w->model.events[seq].exists && w->model.events[seq].state == M_WAITING)
+            world_submit(w, &(struct op){.kind = OP_RETRY, .seq = seq});
+    }
+}
+
+static void operate_on_events(struct world *w, const struct sim_fn *f)
+{
+    if (world_chance(w, 300))
+        cancel_some(w);
+    if (world_chance(w, 300))
+        retry_some(w);
+    if (f->alive && world_chance(w, 60))
+        world_submit(w, &(struct op){.kind = OP_PURGE, .fid = f->cfg.fid, .until = w->model.n_events});
 }
 
 static void operate(struct world *w)
@@ -221,7 +252,7 @@ static void operate(struct world *w)
         random_fn(w, i);
         put(w, i, false, false);
     } else {
-        switch (world_random(w, 8)) {
+        switch (world_random(w, 7)) {
         case 0:
         case 1:
             f->cfg.paused = !f->cfg.paused;
@@ -245,12 +276,9 @@ static void operate(struct world *w)
             if (world_chance(w, 100))
                 step_clock(w);
             break;
-        case 7:
-            for (int n = 0; n < 5; n++)
-                cancel_one(w);
-            break;
         }
     }
+    operate_on_events(w, f);
     if (!w->draining)
         (void)world_later(w, T_OPERATOR, (int64_t)world_random(w, 3000), false);
 }
@@ -260,7 +288,7 @@ static void crash(struct world *w)
 {
     size_t n = world_random(w, w->model.n_ops + 1);
     for (size_t i = 0; i < n; i++)
-        (void)model_apply(&w->model, &w->model.ops[i]);
+        (void)model_apply(&w->model, &w->model.ops[i], world_now(w));
     w->model.n_ops = 0;
     sched_free(w->sched);
     memset(w->workers, 0, sizeof w->workers);
@@ -305,7 +333,8 @@ static void happen(struct world *w, struct thing *t)
     case T_CRASH:
         if (!w->draining) {
             crash(w);
-            (void)world_later(w, T_CRASH, (int64_t)world_random(w, 2 * (uint64_t)w->crash_gap_ms), false);
+            if (t->id == 0)
+                (void)world_later(w, T_CRASH, (int64_t)world_random(w, 2 * (uint64_t)w->crash_gap_ms), false);
         }
         break;
     case T_DEATH:

@@ -389,12 +389,12 @@ static void test_forget(void **state)
     rig_event(r, 1, 1);
     rig_event(r, 1, 2);
     uint64_t w = rig_start(r, 1, 1);
-    sched_event_forget(r->s, 1);
+    (void)sched_event_forget(r->s, 1);
     rig_quiet(r);
     rig_ready(r, w);
     rig_run(r, w, 2);
     rig_event(r, 1, 3);
-    sched_event_forget(r->s, 3);
+    (void)sched_event_forget(r->s, 3);
     rig_done(r, w, 2);
     rig_quiet(r);
     struct sched_stats st;
@@ -432,7 +432,7 @@ static void test_refill(void **state)
     assert_false(rig_add(r, 1, SCHED_WINDOW + 1, 0, false));
     rig_quiet(r);
     for (uint64_t seq = 1; seq <= SCHED_WINDOW; seq++)
-        sched_event_forget(r->s, seq);
+        (void)sched_event_forget(r->s, seq);
     assert_true(rig_next(r));
     assert_int_equal(r->d.kind, SCHED_REFILL);
     assert_int_equal(r->d.fid, 1);

@@ -37,6 +37,7 @@ struct fix {
     char last_payload[FIX_KEPT];
     size_t last_payload_len;
     bool last_had_payload;
+    size_t n_cancelled; /* told by on_cancelled */
     /* The dead-letter writer. */
     bool dead_full;
     uint64_t n_dead;
@@ -56,6 +57,13 @@ static TEST_UNUSED void fix_on_ready(const struct event *ev, const void *payload
     if (payload != NULL)
         memcpy(f->last_payload, payload, len < FIX_KEPT ? len : FIX_KEPT);
     pthread_mutex_unlock(&f->mu);
+}
+
+static TEST_UNUSED void fix_on_cancelled(const uint64_t *seqs, size_t n, void *arg)
+{
+    struct fix *f = arg;
+    (void)seqs;
+    f->n_cancelled += n;
 }
 
 static TEST_UNUSED int fix_on_dead(struct store_txn *t, const struct event *ev, const struct attempt *a, size_t n,
@@ -89,6 +97,7 @@ static TEST_UNUSED void fix_start(struct fix *f)
     assert_ok(queue_open(&f->q, f->store, &f->opts, &e), &e);
     queue_set_dead_writer(f->q, fix_on_dead, f);
     queue_on_ready(f->q, fix_on_ready, f);
+    queue_on_cancelled(f->q, fix_on_cancelled, f);
     assert_ok(queue_recover(f->q, &f->recovered, &e), &e);
     assert_ok(store_start(f->store, &e), &e);
 }
@@ -151,6 +160,14 @@ static TEST_UNUSED void wait_event(int err, const struct event *ev, void *arg)
     struct wait *w = arg;
     if (err == 0)
         w->ev = *ev;
+    wait_tell(w, err);
+}
+
+/* The event also when nothing was done to it. */
+static TEST_UNUSED void wait_found(int err, const struct event *ev, void *arg)
+{
+    struct wait *w = arg;
+    w->ev = *ev;
     wait_tell(w, err);
 }
 

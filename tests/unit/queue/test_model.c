@@ -31,6 +31,8 @@ static uint64_t *book_of(enum event_state s)
         return &want.dead;
     case EVENT_REMOVED:
         return &want.removed;
+    case EVENT_CANCELLED:
+        return &want.cancelled;
     default:
         fail_msg("the model has no book of %s", event_state_name(s));
         return NULL;
@@ -43,7 +45,7 @@ static void to(struct model *m, enum event_state s)
     (*book_of(s))++;
     m->ev.state = s;
     m->ev.run = 0;
-    m->ev.lone = false;
+    m->ev.lone = m->ev.cancel_asked = false;
     m->ev.due_at_ms = 0;
     m->ev.condition = CONDITION_NONE;
 }
@@ -71,6 +73,7 @@ static void check(struct fix *f, const struct model *m)
     assert_int_equal(got.disruptions, m->ev.disruptions);
     assert_int_equal(got.lone_runs, m->ev.lone_runs);
     assert_int_equal(got.run, m->ev.run);
+    assert_int_equal(got.cancel_asked, m->ev.cancel_asked);
     assert_int_equal(got.due_at_ms, m->ev.due_at_ms);
 }
 
@@ -123,6 +126,10 @@ static void step_settle(struct fix *f, uint64_t *seed, struct model *m)
         return;
     bool lone = m->ev.lone;
     m->ev.attempts += s.counts;
+    if (m->ev.cancel_asked) {
+        to(m, EVENT_CANCELLED);
+        return;
+    }
     m->ev.disruptions += !s.counts;
     m->ev.lone_runs += !s.counts && lone;
     if (s.verdict == VERDICT_DEAD) {
@@ -175,6 +182,81 @@ static void step_delete(struct fix *f, uint64_t *seed)
     assert_int_equal(do_delete_function(f, fid, EVENTS), n);
 }
 
+static bool is_open(const struct model *m)
+{
+    return m->there && m->ev.condition == CONDITION_NONE &&
+           (m->ev.state == EVENT_QUEUED || m->ev.state == EVENT_WAITING);
+}
+
+static void step_cancel(struct fix *f, struct model *m)
+{
+    struct wait w;
+    wait_init(&w);
+    bool running = m->there && m->ev.state == EVENT_RUNNING, before = m->there && m->ev.state == EVENT_CANCELLED;
+    assert_rc(wait_end(&w, queue_cancel(f->q, &m->ev.id, wait_event, &w)), !m->there ? ERR_NOTFOUND
+                                                                           : is_open(m) || running || before
+                                                                               ? 0
+                                                                               : ERR_CONFLICT);
+    if (running)
+        m->ev.cancel_asked = true;
+    else if (is_open(m))
+        to(m, EVENT_CANCELLED);
+}
+
+static void step_retry(struct fix *f, struct model *m)
+{
+    struct wait w;
+    wait_init(&w);
+    bool may = is_open(m) && m->ev.state == EVENT_WAITING;
+    assert_rc(wait_end(&w, queue_retry(f->q, &m->ev.id, wait_event, &w)), !m->there ? ERR_NOTFOUND
+                                                                          : may     ? 0
+                                                                                    : ERR_CONFLICT);
+    if (may)
+        to(m, EVENT_QUEUED);
+}
+
+struct swept {
+    struct wait w;
+    struct queue_sweep at;
+};
+
+static void on_sweep(int err, const struct queue_sweep *at, void *arg)
+{
+    struct swept *x = arg;
+    x->at = *at;
+    wait_tell(&x->w, err);
+}
+
+/* In chunks, with new events between them, and now and then a restart that ends it halfway. */
+static void step_purge(struct fix *f, uint64_t *seed)
+{
+    struct queue_sweep s = {.fid = test_rand(seed) % FUNCTIONS + 1, .queued = true, .waiting = true};
+    size_t began = n_model;
+    do {
+        struct swept x;
+        wait_init(&x.w);
+        assert_rc(wait_end(&x.w, queue_cancel_chunk(f->q, &s, 7, on_sweep, &x)), 0);
+        s = x.at;
+        uint64_t n = 0;
+        for (enum event_state from = EVENT_QUEUED; from <= EVENT_WAITING; from += EVENT_WAITING - EVENT_QUEUED)
+            for (size_t i = 0; i < began && n < s.n; i++) {
+                struct model *m = &model[i];
+                if (m->ev.fid != s.fid || !is_open(m) || m->ev.state != from)
+                    continue;
+                to(m, EVENT_CANCELLED);
+                n++;
+            }
+        assert_int_equal(n, s.n);
+        struct books got = see_books(f);
+        assert_memory_equal(&got, &want, sizeof got);
+        step_accept(f, seed);
+        if (test_rand(seed) % 10 == 0)
+            return;
+    } while (s.more);
+    for (size_t i = 0; i < began; i++)
+        assert_false(model[i].ev.fid == s.fid && is_open(&model[i]));
+}
+
 struct leave {
     struct queue *q;
     uint64_t seq;
@@ -204,6 +286,10 @@ static void step_restart(struct fix *f)
         struct model *m = &model[i];
         if (!m->there || m->ev.state != EVENT_RUNNING)
             continue;
+        if (m->ev.cancel_asked) {
+            to(m, EVENT_CANCELLED);
+            continue;
+        }
         m->ev.disruptions++;
         m->ev.lone_runs += m->ev.lone;
         if (m->ev.lone_runs >= MAX_LONE)
@@ -237,8 +323,12 @@ static void play(uint64_t seed)
             step_settle(&f, &seed, m);
         else if (dice < 88)
             step_expire(&f, m);
-        else if (dice < 94)
+        else if (dice < 91)
             step_time(&f, &seed);
+        else if (dice < 93)
+            step_cancel(&f, m);
+        else if (dice < 94)
+            step_retry(&f, m);
         else if (dice < 96)
             step_remove(&f, m);
         else if (dice < 97)
@@ -247,6 +337,8 @@ static void play(uint64_t seed)
             step_restart(&f);
         else if (i % 8 == 0)
             step_delete(&f, &seed);
+        else if (i % 8 == 4)
+            step_purge(&f, &seed);
         check(&f, m);
         if (i % 100 == 0)
             check_all(&f);
