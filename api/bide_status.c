@@ -1,6 +1,10 @@
 /* /bide/v1/status and /health. */
+#include <string.h>
+
 #include "build.h"
 #include "route.h"
+
+enum { PAUSED_SHOWN_MAX = 64 };
 
 void health_get(struct call *c)
 {
@@ -73,6 +77,26 @@ static void put_fault(const char *function, const char *why, int64_t retry_in_ms
     out_end(o, '}');
 }
 
+/* The names of the first paused functions, and how many there are. */
+static void put_paused(struct json_out *o, struct registry *r)
+{
+    const struct function *page[64];
+    char after[FUNCTION_NAME_MAX + 1] = "";
+    size_t n;
+    uint64_t paused = 0;
+    out_begin(o, "paused", '[');
+    while ((n = registry_list(r, after, page, 64)) > 0) {
+        memcpy(after, page[n - 1]->name, sizeof(after));
+        for (size_t i = 0; i < n; i++) {
+            if (page[i]->paused && paused++ < PAUSED_SHOWN_MAX)
+                out_str(o, NULL, page[i]->name);
+            function_unref(page[i]);
+        }
+    }
+    out_end(o, ']');
+    out_uint(o, "functions_paused", paused);
+}
+
 static void put_text(const char *text, void *arg)
 {
     out_str(arg, NULL, text);
@@ -99,6 +123,7 @@ static void build_status(struct call *c, struct json_out *o, struct fault *f)
     out_str(o, "region", c->api->region);
     put_books(o, &books);
     out_uint(o, "functions", registry_count(d->registry));
+    put_paused(o, d->registry);
     put_workers(o, &st);
     put_store(o, queue_store(d->queue));
     put_dlq(o, &letters);

@@ -144,7 +144,7 @@ static void answer_config(struct call *c, int status, const struct function *f)
 {
     struct buf b;
     struct json_out o;
-    struct function_out how = {c->api->region, c->api->account, c->fn.qualifier, false};
+    struct function_out how = {.region = c->api->region, .account = c->api->account, .qualifier = c->fn.qualifier};
     call_json(&b, &o);
     function_out_config(&o, NULL, f, &how);
     call_reply_json(c, status, &o);

@@ -18,7 +18,7 @@ static void answer(struct call *c, const struct function *f)
 {
     struct buf b;
     struct json_out o;
-    struct function_out how = {c->api->region, c->api->account, "$LATEST", false};
+    struct function_out how = {.region = c->api->region, .account = c->api->account, .qualifier = "$LATEST"};
     call_json(&b, &o);
     function_out_invoke_config(&o, NULL, f, &how);
     call_reply_json(c, 200, &o);
@@ -172,7 +172,7 @@ void event_config_list(struct call *c)
         call_fault(c, FAULT_NOT_FOUND, "The function doesn't exist.");
         return;
     }
-    struct function_out how = {c->api->region, c->api->account, "$LATEST", false};
+    struct function_out how = {.region = c->api->region, .account = c->api->account, .qualifier = "$LATEST"};
     call_json(&b, &o);
     out_begin(&o, NULL, '{');
     out_begin(&o, "FunctionEventInvokeConfigs", '[');

@@ -11,7 +11,8 @@ enum { GET_LEN_MAX = 170, CONTROL_LEN_MAX = 140, PAGE_MAX = 50, ITEMS_MAX = 1000
 
 static struct function_out shown_as(const struct call *c, bool listed)
 {
-    return (struct function_out){c->api->region, c->api->account, c->fn.qualifier, listed};
+    return (struct function_out){
+        .region = c->api->region, .account = c->api->account, .qualifier = c->fn.qualifier, .listed = listed};
 }
 
 /* --- reading ----- */
@@ -112,7 +113,8 @@ void function_list(struct call *c)
     }
     size_t n = registry_list(c->api->d.registry, after.data, page, max + 1);
     size_t shown = n > max ? max : n;
-    struct function_out how = {c->api->region, c->api->account, all ? "$LATEST" : "", true};
+    struct function_out how = {
+        .region = c->api->region, .account = c->api->account, .qualifier = all ? "$LATEST" : "", .listed = true};
     call_json(&b, &o);
     out_begin(&o, NULL, '{');
     out_begin(&o, "Functions", '[');

@@ -63,6 +63,18 @@ static void put_pairs(struct json_out *o, const char *key, const struct pair *v,
     out_end(o, '}');
 }
 
+/* Members that Lambda has no word for. */
+static void put_stats(struct json_out *o, const struct function *f, const struct queue_function_stats *st)
+{
+    out_bool(o, "Paused", f->paused);
+    out_begin(o, "Events", '{');
+    out_uint(o, "queued", st->queued);
+    out_uint(o, "running", st->running);
+    out_uint(o, "waiting", st->waiting);
+    out_uint(o, "dead", st->dead);
+    out_end(o, '}');
+}
+
 static void put_word(struct json_out *o, const char *key, const char *member, const char *word)
 {
     out_begin(o, key, '{');
@@ -115,6 +127,8 @@ void function_out_config(struct json_out *o, const char *key, const struct funct
     out_str(o, "LogFormat", "Text");
     out_str(o, "LogGroup", group);
     out_end(o, '}');
+    if (how->stats)
+        put_stats(o, f, how->stats);
     out_end(o, '}');
 }
 

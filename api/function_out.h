@@ -3,13 +3,15 @@
 #define API_FUNCTION_OUT_H
 
 #include "json_out.h"
+#include "queue/queue.h"
 #include "registry/registry.h"
 
 struct function_out {
     const char *region;
     const char *account;
-    const char *qualifier; /* "" or "$LATEST": whether the ARN shows it */
-    bool listed;           /* an item of a list: no state, no runtime version */
+    const char *qualifier;                    /* "" or "$LATEST": whether the ARN shows it */
+    bool listed;                              /* an item of a list: no state, no runtime version */
+    const struct queue_function_stats *stats; /* bide's own listing: what there is of it, and whether it is paused */
 };
 
 /* One object; key as in json_out.h. */

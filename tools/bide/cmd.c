@@ -41,6 +41,15 @@ static const struct opt events_opts[] = {
     LIMIT_OPT,
     {0},
 };
+static const struct opt cancel_opts[] = {
+    {"function", "NAME", "all events of this function that are not over"},
+    {"state", "STATE", "with --function: only the queued, waiting or running ones"},
+    {0},
+};
+static const struct opt retry_opts[] = {
+    {"function", "NAME", "all waiting events of this function"},
+    {0},
+};
 static const struct opt dlq_opts[] = {
     {"function", "NAME", "only dead letters of this function"},
     {"condition", "CONDITION",
@@ -86,10 +95,26 @@ const struct cmd cmds[] = {
     {"invoke", "NAME", "call a function",
      "Prints the function's answer. Exit status 1 when the function failed, or when an event was refused.", 1, 1,
      invoke_opts, cmd_invoke},
-    {"functions", "", "list the functions", "", 0, 0, functions_opts, cmd_functions},
+    {"functions", "", "list the functions, with what is queued, running, waiting and dead of each", "", 0, 0,
+     functions_opts, cmd_functions},
+    {"pause", "NAME", "start no more events of a function",
+     "What runs goes on, synchronous calls go on, new events are accepted and queued, and events grow older. Also "
+     "across\n"
+     "restarts.",
+     1, 1, no_opts, cmd_pause},
+    {"resume", "NAME", "let a paused function's events start again", "", 1, 1, no_opts, cmd_resume},
+    {"purge", "NAME", "cancel all queued and waiting events of a function",
+     "Those accepted before it began. What runs goes on; dead letters stay.", 1, 1, no_opts, cmd_purge},
     {"events ls", "", "list events, newest first", "", 0, 0, events_opts, cmd_events_ls},
     {"events show", "ID", "show one event with every attempt", "ID is the request id that the client got.", 1, 1,
      no_opts, cmd_events_show},
+    {"events cancel", "[ID...]", "cancel events that are not over",
+     "Name ids, or --function. One that runs is stopped and ends as cancelled, whatever its outcome, and also if the\n"
+     "daemon is killed at this moment. Cancelling twice is fine.",
+     0, CMD_ARGS_MAX, cancel_opts, cmd_events_cancel},
+    {"events retry", "[ID...]", "try waiting events now instead of when they are due",
+     "Name ids, or --function. Dead letters are put back with `bide dlq replay`.", 0, CMD_ARGS_MAX, retry_opts,
+     cmd_events_retry},
     {"dlq ls", "", "list dead letters, oldest first", "", 0, 0, dlq_opts, cmd_dlq_ls},
     {"dlq show", "ID", "show a dead letter: payload, attempts, errors, log tails", "", 1, 1, no_opts, cmd_dlq_show},
     {"dlq replay", "[ID...]", "put dead letters back as new events",

@@ -1,4 +1,4 @@
-/* Verbs that only look: status, functions, events, verify; and clock. */
+/* Verbs that only look: status, events, verify; and clock. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,20 @@ static void human_size(double bytes, char *out, size_t cap)
     for (; bytes >= 1024 && u + 1 < sizeof units / sizeof units[0]; u++)
         bytes /= 1024;
     (void)snprintf(out, cap, "%.*f %s", u > 0 && bytes < 100 ? 1 : 0, bytes, units[u]);
+}
+
+static void print_paused(const json_t *st)
+{
+    const json_t *names = json_object_get(st, "paused"), *name;
+    size_t i;
+    if (json_array_size(names) == 0)
+        return;
+    (void)fputs("paused  ", stdout);
+    json_array_foreach(names, i, name)(void) printf("%s%s", i > 0 ? ", " : "", json_string_value(name));
+    long long more = show_int(st, "functions_paused") - (long long)json_array_size(names);
+    if (more > 0)
+        (void)printf(" and %lld more", more);
+    (void)puts(": no asynchronous starts; `bide resume NAME` lets them go on");
 }
 
 static void print_status(const json_t *st)
@@ -39,6 +53,7 @@ static void print_status(const json_t *st)
         (void)printf("store   used %s    disk free %s%s\n", used, free_bytes,
                      json_is_true(json_object_get(store, "full")) ? "    FULL: new events are refused" : "");
     }
+    print_paused(st);
     const json_t *dlq = json_object_get(st, "dlq");
     if (json_is_true(json_object_get(dlq, "full")))
         (void)puts(
@@ -64,30 +79,6 @@ int cmd_status(struct call *c)
     }
     json_decref(st);
     return EXIT_DONE;
-}
-
-/* --- functions ---------------------------------------------------------------------------------------------------- */
-
-static void print_function(const json_t *f, bool json)
-{
-    if (json) {
-        show_json(f);
-        return;
-    }
-    (void)printf("%-32s %-16s %-28s %5lld MB %6lld s\n", show_str(f, "FunctionName"), show_str(f, "Runtime"),
-                 show_text(show_str(f, "Handler"), 28), show_int(f, "MemorySize"), show_int(f, "Timeout"));
-}
-
-int cmd_functions(struct call *c)
-{
-    static const struct show_form lambda = {"Functions", "NextMarker", "Marker", "MaxItems", 50};
-    uint64_t limit;
-    if (!show_limit(c, &limit))
-        return EXIT_USAGE;
-    return show_listing(
-        c, "/2015-03-31/functions/", &lambda, limit,
-        "NAME                             RUNTIME          HANDLER                        MEMORY  TIMEOUT",
-        print_function);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */

@@ -49,12 +49,9 @@ json_t *show_call(struct call *c, const char *method, const char *path, const js
     return out;
 }
 
-void show_query(char *path, size_t cap, const char *name, const char *value)
+static void append_encoded(char *path, size_t cap, const char *value)
 {
-    if (value == NULL)
-        return;
     size_t n = strlen(path);
-    n += (size_t)snprintf(path + n, cap - n, "%c%s=", strchr(path, '?') != NULL ? '&' : '?', name);
     for (const unsigned char *p = (const unsigned char *)value; *p != '\0' && n + 4 < cap; p++) {
         if (isalnum(*p) || strchr("-_.~", *p) != NULL)
             path[n++] = (char)*p;
@@ -64,6 +61,23 @@ void show_query(char *path, size_t cap, const char *name, const char *value)
     path[n] = '\0';
 }
 
+void show_query(char *path, size_t cap, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    size_t n = strlen(path);
+    (void)snprintf(path + n, cap - n, "%c%s=", strchr(path, '?') != NULL ? '&' : '?', name);
+    append_encoded(path, cap, value);
+}
+
+void show_path(char *path, size_t cap, const char *before, const char *value, const char *after)
+{
+    (void)snprintf(path, cap, "%s", before);
+    append_encoded(path, cap - strlen(after), value);
+    size_t n = strlen(path);
+    (void)snprintf(path + n, cap - n, "%s", after);
+}
+
 bool show_limit(struct call *c, uint64_t *ret)
 {
     bool person = !c->json && isatty(STDOUT_FILENO);
@@ -71,9 +85,9 @@ bool show_limit(struct call *c, uint64_t *ret)
 }
 
 /* Where the next page starts, as text; "" when there is none. */
-static void next_page(const json_t *page, const char *member, char *out, size_t cap)
+static void next_page(const json_t *page, char *out, size_t cap)
 {
-    const json_t *next = json_object_get(page, member);
+    const json_t *next = json_object_get(page, "cursor");
     out[0] = '\0';
     if (json_is_string(next))
         (void)snprintf(out, cap, "%s", json_string_value(next));
@@ -81,19 +95,18 @@ static void next_page(const json_t *page, const char *member, char *out, size_t 
         (void)snprintf(out, cap, "%lld", (long long)json_integer_value(next));
 }
 
-int show_listing(struct call *c, const char *path, const struct show_form *form, uint64_t limit, const char *heading,
-                 show_item_cb *print)
+int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print)
 {
     uint64_t shown = 0;
     char cursor[256] = "";
     bool headed = c->json;
     do {
         char url[1024], number[32];
-        uint64_t want = limit > 0 && limit - shown < form->page ? limit - shown : form->page;
+        uint64_t want = limit > 0 && limit - shown < PAGE ? limit - shown : PAGE;
         (void)snprintf(url, sizeof url, "%s", path);
-        show_query(url, sizeof url, form->cursor, cursor[0] != '\0' ? cursor : NULL);
+        show_query(url, sizeof url, "cursor", cursor[0] != '\0' ? cursor : NULL);
         (void)snprintf(number, sizeof number, "%llu", (unsigned long long)want);
-        show_query(url, sizeof url, form->limit, number);
+        show_query(url, sizeof url, "limit", number);
         json_t *page = show_call(c, "GET", url, NULL);
         if (page == NULL)
             return EXIT_FAILED;
@@ -102,23 +115,17 @@ int show_listing(struct call *c, const char *path, const struct show_form *form,
         headed = true;
         size_t i;
         const json_t *item;
-        json_array_foreach(json_object_get(page, form->items), i, item)
+        json_array_foreach(json_object_get(page, "items"), i, item)
         {
             print(item, c->json);
             shown++;
         }
-        next_page(page, form->next, cursor, sizeof cursor);
+        next_page(page, cursor, sizeof cursor);
         json_decref(page);
     } while (cursor[0] != '\0' && (limit == 0 || shown < limit));
     if (cursor[0] != '\0' && call_opt(c, "limit") == NULL)
         (void)fprintf(stderr, "the first %llu; --limit 0 shows all\n", (unsigned long long)shown);
     return EXIT_DONE;
-}
-
-int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print)
-{
-    static const struct show_form ours = {"items", "cursor", "cursor", "limit", PAGE};
-    return show_listing(c, path, &ours, limit, heading, print);
 }
 
 void show_json(const json_t *o)

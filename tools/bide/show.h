@@ -17,6 +17,9 @@ bool show_raw(struct call *c, const char *method, const char *path, struct reply
 /* Append ?name=value or &name=value, percent-encoded. value NULL: nothing. */
 void show_query(char *path, size_t cap, const char *name, const char *value);
 
+/* BEFORE + value as one percent-encoded segment + AFTER. */
+void show_path(char *path, size_t cap, const char *before, const char *value, const char *after);
+
 /* --limit of a listing; when it is not given 50 for a person at a terminal, else 0 = all. False: bad, and said so. */
 bool show_limit(struct call *c, uint64_t *ret);
 
@@ -24,15 +27,6 @@ bool show_limit(struct call *c, uint64_t *ret);
  * is printed for people only. */
 typedef void show_item_cb(const json_t *item, bool json);
 int show_pages(struct call *c, const char *path, uint64_t limit, const char *heading, show_item_cb *print);
-
-/* The same for listings that name things otherwise than /bide/v1 does. */
-struct show_form {
-    const char *items, *next;   /* members of a page: the items, where the next page starts */
-    const char *cursor, *limit; /* parameters of the query */
-    unsigned page;              /* largest page */
-};
-int show_listing(struct call *c, const char *path, const struct show_form *form, uint64_t limit, const char *heading,
-                 show_item_cb *print);
 
 void show_json(const json_t *o); /* one line on stdout */
 

@@ -1,0 +1,175 @@
+"""The operator's hand: pause, resume, purge, events cancel and retry, with the real command line."""
+import json
+
+from lib import Bided, balanced, body, expect, until
+
+CODE = """
+import time
+def handler(event, context):
+    if event.get("fail"):
+        raise ValueError("as asked")
+    if event.get("hang"):
+        time.sleep(600)
+    return event
+"""
+
+
+def send(b, name, payload="{}"):
+    return b.bide("invoke", name, "--event", "--payload", payload).stdout.strip()
+
+
+def functions(b):
+    return {f["FunctionName"]: f for f in map(json.loads, b.bide("functions", "--json").stdout.splitlines())}
+
+
+def state(b, event):
+    return b.show(event)["state"]
+
+
+def test_pause_holds_events_and_not_calls():
+    with Bided() as b:
+        c = b.make("f", CODE, Timeout=300)
+        c.invoke(FunctionName="f", Payload=b"{}")
+        expect(b.bide("pause", "f").stdout == "f paused\n")
+        expect(b.bide("pause", "f").returncode == 0)  # what is paused can be paused
+        for _ in range(100):
+            expect(c.invoke(FunctionName="f", InvocationType="Event", Payload=b"{}")["StatusCode"] == 202)
+        expect(body(c.invoke(FunctionName="f", Payload=b'{"a": 1}')) == {"a": 1}, "a synchronous call runs")
+        expect(b.events()["queued"] == 100, b.events())
+        expect(functions(b)["f"]["Paused"] is True and functions(b)["f"]["Events"]["queued"] == 100, functions(b))
+        expect(json.loads(b.bide("status", "--json").stdout)["paused"] == ["f"])
+        expect("paused  f" in b.bide("status").stdout and b.bide("functions").stdout.rstrip().endswith("paused"))
+        b.stop()
+        b.start()
+        expect(b.events()["queued"] == 100 and functions(b)["f"]["Paused"] is True, "it survives a restart")
+        expect(b.bide("resume", "f", "--json").stdout == '{"function":"f","paused":false}\n')
+        e = b.drained(lambda e: e["done"] == 100)
+        expect(balanced(e), e)
+        expect(json.loads(b.bide("status", "--json").stdout)["paused"] == [])
+
+
+def test_age_goes_on_while_paused():
+    with Bided("clock=virtual") as b:
+        c = b.make("f", CODE, Timeout=300)
+        c.put_function_event_invoke_config(FunctionName="f", MaximumEventAgeInSeconds=300)
+        failed = send(b, "f", '{"fail": true}')
+        until(lambda: state(b, failed) == "waiting", what="waiting")
+        b.bide("pause", "f")
+        young = send(b, "f")
+        b.bide("clock", "advance", "61s")
+        until(lambda: state(b, failed) == "queued", what="due, and held by the pause")
+        expect(state(b, young) == "queued")
+        b.bide("clock", "advance", "240s")
+        until(lambda: state(b, failed) == "dead" and state(b, young) == "dead", what="both too old")
+        expect(b.show(young)["condition"] == "EventAgeExceeded", b.show(young))
+        b.bide("resume", "f")
+
+
+def test_purge():
+    with Bided("clock=virtual") as b:
+        c = b.make("f", CODE, Timeout=300)
+        b.make("g", CODE)
+        hanging = send(b, "f", '{"hang": true}')
+        until(lambda: state(b, hanging) == "running", what="running")
+        waiting = send(b, "f", '{"fail": true}')
+        until(lambda: state(b, waiting) == "waiting", what="waiting")
+        b.bide("pause", "f")
+        b.bide("pause", "g")
+        b.bide("invoke", "f", "--event", "--count", "2500")
+        kept = send(b, "g")
+        expect(b.bide("purge", "f").stdout == "f: 2501 cancelled\n")
+        e = b.events()
+        expect(e["cancelled"] == 2501 and e["running"] == 1 and e["queued"] == 1 and balanced(e), e)
+        expect(state(b, waiting) == "cancelled" and state(b, hanging) == "running" and state(b, kept) == "queued")
+        expect(b.bide("purge", "f").stdout == "f: 0 cancelled\n")
+        b.bide("resume", "f")
+        b.bide("resume", "g")
+        until(lambda: state(b, kept) == "done", what="the other function's event")
+        expect(body(c.invoke(FunctionName="f", Payload=b"{}")) == {})
+        expect(b.bide("verify").returncode == 0)
+        b.bide("events", "cancel", hanging)
+        b.drained(lambda e: e["running"] == 0)
+
+
+def test_cancel():
+    with Bided("clock=virtual") as b:
+        c = b.make("f", CODE, Timeout=300)
+        waiting = send(b, "f", '{"fail": true}')
+        until(lambda: state(b, waiting) == "waiting", what="waiting")
+        running = send(b, "f", '{"hang": true}')
+        until(lambda: state(b, running) == "running", what="running")
+        b.bide("pause", "f")
+        queued = send(b, "f")
+        expect(b.bide("events", "cancel", queued, waiting).stdout == "%s cancelled\n%s cancelled\n" % (queued, waiting))
+        expect("is being stopped" in b.bide("events", "cancel", running).stdout)
+        until(lambda: state(b, running) == "cancelled", what="the worker is stopped long before its time is over")
+        expect(b.bide("events", "cancel", running, queued).returncode == 0, "twice is fine")
+        expect(b.show(running)["attempts"] == [] and b.show(running)["disruptions"] == 0, b.show(running))
+        b.bide("resume", "f")
+        done = send(b, "f")
+        until(lambda: state(b, done) == "done", what="done")
+        call = c.invoke(FunctionName="f", Payload=b"{}")["ResponseMetadata"]["RequestId"]
+        for event, text in ((done, "is done already"), (call, "synchronous calls are not events")):
+            r = b.bide("events", "cancel", event, check=False)
+            expect(r.returncode == 1 and text in r.stderr and r.stdout == "", event, r.stderr)
+        many = [send(b, "f", p) for p in ('{"hang": true}', '{"fail": true}')]
+        until(lambda: [state(b, m) for m in many] == ["running", "waiting"], what="one of each")
+        expect(b.bide("events", "cancel", "--function", "f", "--state", "waiting").stdout.startswith("f: 1 cancelled, 0 "))
+        expect(b.bide("events", "cancel", "--function", "f").stdout.startswith("f: 0 cancelled, 1 running"))
+        b.drained(lambda e: e["cancelled"] == 5 and e["running"] == 0)
+
+
+def test_a_cancelled_run_survives_kill9():
+    with Bided() as b:
+        b.make("f", CODE, Timeout=300)
+        running = [send(b, "f", '{"hang": true}') for _ in range(3)]
+        until(lambda: all(state(b, r) == "running" for r in running), what="running")
+        b.bide("events", "cancel", *running[:2])
+        b.kill9()
+        b.start()
+        expect([state(b, r) for r in running[:2]] == ["cancelled", "cancelled"], "ends as cancelled")
+        until(lambda: state(b, running[2]) == "running", what="the other one runs again")
+        expect(balanced(b.events()) and b.events()["cancelled"] == 2, b.events())
+        b.bide("events", "cancel", running[2])
+        b.drained(lambda e: e["cancelled"] == 3)
+
+
+def test_retry():
+    with Bided("clock=virtual") as b:
+        c = b.make("f", CODE, Timeout=300)
+        first, second, third = (send(b, "f", '{"fail": true}') for _ in range(3))
+        until(lambda: b.events()["waiting"] == 3, what="waiting")
+        expect(b.bide("events", "retry", first).stdout == first + " queued\n")
+        until(lambda: len(b.show(first)["attempts"]) == 2, what="the second attempt")
+        expect(len(b.show(second)["attempts"]) == 1)
+        until(lambda: b.events()["waiting"] == 3, what="waiting again")
+        expect(b.bide("events", "retry", "--function", "f").stdout == "f: 3 queued\n")
+        until(lambda: state(b, first) == "dead", what="its last attempt")
+        for event, text in ((first, "bide dlq replay"),):
+            r = b.bide("events", "retry", event, check=False)
+            expect(r.returncode == 1 and text in r.stderr, r.stderr)
+        b.bide("pause", "f")
+        queued = send(b, "f")
+        expect("is queued already" in b.bide("events", "retry", queued, check=False).stderr)
+        until(lambda: b.events()["waiting"] == 2, what="waiting")
+        expect(b.bide("events", "retry", second).returncode == 0)
+        expect(state(b, second) == "queued", "retried, and held by the pause")
+        b.bide("resume", "f")
+        until(lambda: state(b, second) == "dead" and state(b, queued) == "done", what="both run")
+        expect("is done" in b.bide("events", "retry", queued, check=False).stderr)
+        expect(c.get_function(FunctionName="f")["Configuration"]["FunctionName"] == "f")
+        b.bide("purge", "f")
+
+
+def test_wrong_words():
+    with Bided() as b:
+        for words, status, text in (
+                (["pause"], 2, "NAME"), (["pause", ""], 2, "empty"), (["pause", "nobody"], 1, "not found"),
+                (["resume", "nobody"], 1, "not found"), (["purge", "nobody"], 1, "not found"), (["purge", "a/b"], 1, "constraint"),
+                (["purge", "f", "g"], 2, "too many"), (["events", "cancel"], 2, "which ones"), (["events", "retry"], 2, "which ones"),
+                (["events", "cancel", "x"], 1, "not an event id"), (["events", "retry", "x", "--function", "f"], 2, "one of them"),
+                (["events", "cancel", "--function", "nobody"], 1, "not found"),
+                (["events", "cancel", "x", "--state", "queued"], 2, "--function"),
+                (["events", "retry", "01a208bd-3cbb-7600-93fa-4d284ce187b7"], 1, "not found")):
+            r = b.bide(*words, check=False)
+            expect(r.returncode == status and text in r.stderr and r.stdout == "", words, r.returncode, r.stdout, r.stderr)
