@@ -83,8 +83,9 @@ struct job {
     struct cached *ev;
     struct call *call;
     bool lone;
+    bool cancelled; /* and its worker stopped for it: no disruption */
     int64_t started_at_ms;
-    int64_t began_us; /* monotonic: the hand-over */
+    int64_t began_us; /* monotonic: the hand-over; 0 before it */
     char version[32];
 };
 

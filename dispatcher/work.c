@@ -288,11 +288,13 @@ static void start_is_durable(struct dispatcher *d, uint64_t worker, int err)
 void work_cancelled(struct dispatcher *d, uint64_t seq)
 {
     uint64_t worker = sched_event_forget(d->sched, seq);
-    const struct job *j = worker != 0 ? find_job(d, worker) : NULL;
+    struct job *j = worker != 0 ? find_job(d, worker) : NULL;
     if (worker == 0)
         work_forget(d, seq);
-    if (j != NULL && j->began_us != 0 && j->ev != NULL && j->ev->seq == seq)
-        executor_stop(d->executor, worker);
+    if (j == NULL || j->began_us == 0 || j->ev == NULL || j->ev->seq != seq)
+        return;
+    j->cancelled = true;
+    executor_stop(d->executor, worker);
 }
 
 void work_run(struct dispatcher *d, const struct sched_decision *dec)
@@ -460,8 +462,10 @@ static void on_result(uint64_t worker, const struct executor_result *r, void *ar
     struct job *j = find_job(d, worker);
     BIDE_ASSERT(j != NULL && j->run == r->token, "a result of worker %llu that runs nothing",
                 (unsigned long long)worker);
-    stats_ended(d, j->fid, j->call != NULL, outcome_of(r->end), r->end == EXECUTOR_DISRUPTED);
-    if (r->end != EXECUTOR_DISRUPTED)
+    bool broken = r->end == EXECUTOR_DISRUPTED;
+    if (!broken || !j->cancelled)
+        stats_ended(d, j->fid, j->call != NULL, outcome_of(r->end), broken);
+    if (!broken)
         hist_add(&stats_of(d, j->fid)->duration_us, clock_mono_us() - j->began_us);
     if (j->call != NULL)
         answer_call(d, j->call, r);
