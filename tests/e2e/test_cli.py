@@ -21,7 +21,7 @@ def test_deploy_refuses_what_is_no_code():
         expect(b.bide("functions", "--json").stdout == "")
         open(d + "/app.py", "w").write(GOOD)
         r = b.bide("deploy", d + "/app.py", "--name", "f", "--runtime", "python3.12", "--handler", "app.handler", "--json")
-        expect(json.loads(r.stdout) == {"function": "f", "created": True}, r.stdout)
+        expect(json.loads(r.stdout) == {"function": "f", "created": True, "changed": True}, r.stdout)
         expect(b.bide("invoke", "f", "--payload", "-", stdin='{"a": 1}').stdout == '{"a": 1}\n')
 
 

@@ -16,8 +16,9 @@ static const struct opt no_opts[] = {{0}};
 static const struct opt functions_opts[] = {LIMIT_OPT, {0}};
 static const struct opt deploy_opts[] = {
     {"name", "NAME", "name of the function (required)"},
-    {"runtime", "RUNTIME", "e.g. python3.12 or provided.al2023 (required for a new function)"},
-    {"handler", "HANDLER", "e.g. app.handler (required for a new function)"},
+    {"runtime", "RUNTIME",
+     "e.g. python3.12 or provided.al2023; of a new function taken from its files when it is plain"},
+    {"handler", "HANDLER", "e.g. app.handler; likewise"},
     {"role", "ARN",
      "execution role; its last part names a role of the settings (default arn:aws:iam::000000000000:role/default)"},
     {"timeout", "SECONDS", "1 to 900 (default 3)"},
@@ -25,6 +26,10 @@ static const struct opt deploy_opts[] = {
     {"tmp", "MB", "size of /tmp, 512 to 10240 (default 512)"},
     {"env", "KEY=VALUE,...", "environment of the function; replaces what it had"},
     {"description", "TEXT", "what it is for"},
+    {"concurrency", "N", "reserved concurrency: at most N of it at once; none takes the reservation away"},
+    {"retries", "N", "attempts after the first of an event, 0 to 2"},
+    {"max-age", "DURATION", "age at which an event is given up, 60s to 6h"},
+    {"watch", NULL, "stay, and deploy again whenever the files change"},
     {0},
 };
 static const struct opt invoke_opts[] = {
@@ -90,8 +95,9 @@ const struct cmd cmds[] = {
      no_opts, cmd_env},
     {"status", "", "show what the daemon holds and does", "", 0, 0, no_opts, cmd_status},
     {"deploy", "PATH", "create or update a function from a folder or a zip",
-     "PATH is a zip file, a folder (packed as it is) or a single file. Waits until the function is ready.", 1, 1,
-     deploy_opts, cmd_deploy},
+     "PATH is a zip file, a folder (packed, without .git, __pycache__ and the like) or a single file. Code that the "
+     "function has already is not sent again. Waits until the function is ready.",
+     1, 1, deploy_opts, cmd_deploy},
     {"invoke", "NAME", "call a function",
      "Prints the function's answer. Exit status 1 when the function failed, or when an event was refused.", 1, 1,
      invoke_opts, cmd_invoke},

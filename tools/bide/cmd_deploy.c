@@ -1,14 +1,16 @@
 /* deploy: a folder, a file or a zip becomes a function. */
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "base/hash.h"
+#include "base/num.h"
+#include "deploy.h"
+#include "guess.h"
 #include "pack_zip.h"
-#include "show.h"
+#include "watch.h"
 
-enum { ZIP_MAX = 52428800, BODY_MAX = 70167211, WAIT_STEP_MS = 20, WAIT_MAX_MS = 60000 };
+enum { ZIP_MAX = 52428800 };
 
 static bool set_number(struct call *c, json_t *body, const char *opt, const char *member, uint64_t max)
 {
@@ -56,145 +58,121 @@ static bool set_texts(struct call *c, json_t *body)
            set_env(c, body);
 }
 
-/* State, LastUpdateStatus of the function; false when it cannot be asked. */
-static json_t *configuration(struct call *c, const char *name)
+static bool set_tmp(struct call *c, json_t *body)
 {
-    char path[512];
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%s/configuration", name);
-    return show_call(c, "GET", path, NULL);
+    uint64_t tmp;
+    if (!call_number(c, "tmp", 10240, 0, &tmp))
+        return false;
+    if (tmp > 0)
+        (void)json_object_set_new(body, "EphemeralStorage", json_pack("{s:I}", "Size", (json_int_t)tmp));
+    return true;
 }
 
-static int wait_ready(struct call *c, const char *name)
+/* What is not of the configuration: concurrency, retries, age. */
+static bool set_async(struct call *c, struct deploy *d)
 {
-    for (int waited = 0; waited < WAIT_MAX_MS; waited += WAIT_STEP_MS) {
-        json_t *f = configuration(c, name);
-        if (f == NULL)
-            return EXIT_FAILED;
-        bool pending =
-            strcmp(show_str(f, "State"), "Pending") == 0 || strcmp(show_str(f, "LastUpdateStatus"), "InProgress") == 0;
-        bool failed =
-            strcmp(show_str(f, "State"), "Failed") == 0 || strcmp(show_str(f, "LastUpdateStatus"), "Failed") == 0;
-        if (failed)
-            (void)call_fail("%s: %s", name, show_str(f, "StateReason"));
-        json_decref(f);
-        if (failed)
-            return EXIT_FAILED;
-        if (!pending)
-            return EXIT_DONE;
-        struct timespec ts = {.tv_nsec = WAIT_STEP_MS * 1000000L};
-        (void)nanosleep(&ts, NULL);
+    const char *concurrency = call_opt(c, "concurrency"), *age = call_opt(c, "max-age");
+    uint64_t n;
+    int64_t ms;
+    d->concurrency = d->retries = d->max_age_s = DEPLOY_KEEP;
+    if (concurrency != NULL && strcmp(concurrency, "none") == 0)
+        d->concurrency = DEPLOY_NONE;
+    else if (!call_number(c, "concurrency", INT32_MAX, 0, &n))
+        return false;
+    else if (concurrency != NULL)
+        d->concurrency = (int64_t)n;
+    if (!call_number(c, "retries", 2, 0, &n))
+        return false;
+    if (call_opt(c, "retries") != NULL)
+        d->retries = (int64_t)n;
+    if (age != NULL && (num_parse_duration_ms(age, strlen(age), &ms) < 0 || ms % 1000 != 0)) {
+        (void)call_usage(c, "--max-age \"%s\" is not a duration in whole seconds: write 90s, 10m or 6h", age);
+        return false;
     }
-    return call_fail("%s: not ready after %d s", name, WAIT_MAX_MS / 1000);
+    if (age != NULL)
+        d->max_age_s = ms / 1000;
+    return true;
 }
 
-/* One call; *ret_status is the HTTP status. */
-static int send_json(struct call *c, const char *method, const char *path, const json_t *body, long *ret_status)
+/* A new function needs a runtime and a handler: given, or plain from its files. */
+static int complete(struct deploy *d, const char *path)
 {
-    struct client *cl = call_client(c);
+    struct guess g;
+    bool runtime = json_object_get(d->config, "Runtime") != NULL,
+         handler = json_object_get(d->config, "Handler") != NULL;
+    int there = runtime && handler ? 1 : deploy_exists(d->c, d->name);
+    if (there != 0)
+        return there < 0 ? EXIT_FAILED : EXIT_DONE;
+    if (runtime || handler || !guess_function(path, &g))
+        return call_usage(d->c, "%s is new: --runtime and --handler are needed", d->name);
+    (void)json_object_set_new(d->config, "Runtime", json_string(g.runtime));
+    (void)json_object_set_new(d->config, "Handler", json_string(g.handler));
+    (void)fprintf(stderr, "%s: taken to be --runtime %s --handler %s\n", d->name, g.runtime, g.handler);
+    return EXIT_DONE;
+}
+
+static void tell(const struct deploy *d)
+{
+    if (d->c->json)
+        (void)printf("{\"function\":\"%s\",\"created\":%s,\"changed\":%s}\n", d->name, d->created ? "true" : "false",
+                     d->changed ? "true" : "false");
+    else
+        (void)fprintf(stderr, "%s %s\n", d->name, d->created ? "created" : d->changed ? "updated" : "unchanged");
+    (void)fflush(stdout);
+}
+
+static int deploy_path(struct deploy *d, const char *path, bool quiet)
+{
     struct err e = {0};
-    struct reply r;
-    if (cl == NULL)
-        return EXIT_FAILED;
-    char *text = json_dumps(body, JSON_COMPACT);
-    reply_init(&r);
-    int rc = text == NULL ? ERR_NOMEM : client_call(cl, method, path, NULL, text, strlen(text), &r, &e);
-    free(text);
-    *ret_status = r.status;
-    int status = EXIT_DONE;
-    if (rc < 0)
-        status = call_fail("%s", e.text[0] != '\0' ? e.text : "out of memory");
-    else if (r.status != 409 && (r.status < 200 || r.status > 299))
-        status = call_fail("%s", reply_why(&r));
-    reply_done(&r);
+    struct buf zip;
+    buf_init(&zip, ZIP_MAX);
+    int status = pack_zip(path, &zip, &e) < 0 ? call_fail("%s", e.text) : deploy_run(d, &zip);
+    buf_done(&zip);
+    if (status == EXIT_DONE && (d->changed || !quiet))
+        tell(d);
     return status;
 }
 
-static int update(struct call *c, const char *name, const char *zip64, json_t *config)
+/* Deploys again after each change; what goes wrong is told, and the next change is waited for. */
+static int watch(struct deploy *d, const char *path)
 {
-    char path[512];
-    long status = 0;
-    json_t *code = json_pack("{s:s}", "ZipFile", zip64);
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%s/code", name);
-    int rc = send_json(c, "PUT", path, code, &status);
-    json_decref(code);
-    if (rc == EXIT_DONE && status == 409)
-        rc = call_fail("%s: another change of it is in progress; try again", name);
-    if (rc == EXIT_DONE)
-        rc = wait_ready(c, name);
-    if (rc != EXIT_DONE || json_object_size(config) == 0)
-        return rc;
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%s/configuration", name);
-    rc = send_json(c, "PUT", path, config, &status);
-    if (rc == EXIT_DONE && status == 409)
-        rc = call_fail("%s: another change of it is in progress; try again", name);
-    return rc == EXIT_DONE ? wait_ready(c, name) : rc;
-}
-
-static int create(struct call *c, const char *name, const char *zip64, const json_t *config, long *ret_status)
-{
-    json_t *body = json_copy((json_t *)(uintptr_t)config);
-    (void)json_object_set_new(body, "FunctionName", json_string(name));
-    (void)json_object_set_new(body, "Code", json_pack("{s:s}", "ZipFile", zip64));
-    if (json_object_get(body, "Role") == NULL)
-        (void)json_object_set_new(body, "Role", json_string("arn:aws:iam::000000000000:role/default"));
-    int rc = send_json(c, "POST", "/2015-03-31/functions", body, ret_status);
-    json_decref(body);
-    return rc == EXIT_DONE && *ret_status != 409 ? wait_ready(c, name) : rc;
-}
-
-static bool exists(struct call *c, const char *name)
-{
-    char path[512];
     struct err e = {0};
-    struct reply r;
-    struct client *cl = call_client(c);
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%s/configuration", name);
-    reply_init(&r);
-    bool yes = cl != NULL && client_call(cl, "GET", path, NULL, NULL, 0, &r, &e) == 0 && r.status == 200;
-    reply_done(&r);
-    return yes;
+    struct watch *w;
+    if (watch_open(&w, path, &e) < 0)
+        return call_fail("%s", e.text);
+    (void)fprintf(stderr, "watching %s; stop with Ctrl-C\n", path);
+    (void)deploy_path(d, path, false);
+    /* Only the code follows the files: what was changed elsewhere meanwhile is left as it is. */
+    int rc;
+    while ((rc = watch_wait(w, &e)) > 0) {
+        int there = deploy_exists(d->c, d->name);
+        struct deploy code = *d;
+        code.config = json_object();
+        code.concurrency = code.retries = code.max_age_s = DEPLOY_KEEP;
+        if (there >= 0)
+            (void)deploy_path(there > 0 ? &code : d, path, true);
+        json_decref(code.config);
+    }
+    watch_close(w);
+    return rc < 0 ? call_fail("%s", e.text) : EXIT_DONE;
 }
 
 int cmd_deploy(struct call *c)
 {
-    const char *name = call_opt(c, "name");
-    struct err e = {0};
-    struct buf zip, text;
-    if (name == NULL)
+    struct deploy d = {.c = c, .name = call_opt(c, "name")};
+    const char *path = c->args[0];
+    if (d.name == NULL)
         return call_usage(c, "--name is missing");
-    if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(name) ||
-        name[0] == '\0')
-        return call_usage(c, "--name \"%s\": a name is made of letters, digits, - and _", name);
-    json_t *config = json_object();
-    uint64_t tmp;
-    if (!set_texts(c, config) || !call_number(c, "tmp", 10240, 0, &tmp)) {
-        json_decref(config);
-        return EXIT_USAGE;
+    if (strspn(d.name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(d.name) ||
+        d.name[0] == '\0')
+        return call_usage(c, "--name \"%s\": a name is made of letters, digits, - and _", d.name);
+    d.config = json_object();
+    int status = EXIT_USAGE;
+    if (set_texts(c, d.config) && set_tmp(c, d.config) && set_async(c, &d)) {
+        status = access(path, R_OK) < 0 ? call_fail("%s: %s", path, strerror(errno)) : complete(&d, path);
+        if (status == EXIT_DONE)
+            status = call_flag(c, "watch") ? watch(&d, path) : deploy_path(&d, path, false);
     }
-    if (tmp > 0)
-        (void)json_object_set_new(config, "EphemeralStorage", json_pack("{s:I}", "Size", (json_int_t)tmp));
-    buf_init(&zip, ZIP_MAX);
-    buf_init(&text, BODY_MAX);
-    int status = EXIT_DONE;
-    long http = 0;
-    if (pack_zip(c->args[0], &zip, &e) < 0)
-        status = call_fail("%s", e.text);
-    else if (base64_encode(zip.data, zip.len, &text) < 0)
-        status = call_fail("%s: too large", c->args[0]);
-    bool there = status == EXIT_DONE && call_client(c) != NULL && exists(c, name);
-    if (status == EXIT_DONE && !there && (call_opt(c, "runtime") == NULL || call_opt(c, "handler") == NULL))
-        status =
-            call_client(c) == NULL ? EXIT_FAILED : call_usage(c, "%s is new: --runtime and --handler are needed", name);
-    if (status == EXIT_DONE)
-        status = there ? update(c, name, text.data, config) : create(c, name, text.data, config, &http);
-    if (status == EXIT_DONE && http == 409)
-        status = update(c, name, text.data, config);
-    if (status == EXIT_DONE && c->json)
-        (void)printf("{\"function\":\"%s\",\"created\":%s}\n", name, there ? "false" : "true");
-    else if (status == EXIT_DONE)
-        (void)fprintf(stderr, "%s %s\n", name, there ? "updated" : "created");
-    buf_done(&zip);
-    buf_done(&text);
-    json_decref(config);
+    json_decref(d.config);
     return status;
 }

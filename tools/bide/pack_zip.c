@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,19 @@ static int by_name(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
+bool pack_leaves_out(const char *path)
+{
+    static const char *const patterns[] = {".git",      ".hg", ".svn",   "__pycache__", "*.pyc",
+                                           ".DS_Store", "*~",  ".*.swp", ".#*"};
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+        if (fnmatch(patterns[i], name, 0) == 0)
+            return true;
+    return strcmp(name, ".cache") == 0 && slash != NULL && slash - path >= 12 &&
+           strncmp(slash - 12, "node_modules", 12) == 0;
+}
+
 static int add_tree(zip_t *z, const char *root, struct err *e)
 {
     char *const roots[] = {(char *)(uintptr_t)root, NULL};
@@ -54,8 +68,10 @@ static int add_tree(zip_t *z, const char *root, struct err *e)
     size_t skip = strlen(root);
     while (skip > 0 && root[skip - 1] == '/')
         skip--;
-    for (const FTSENT *ent; rc == 0 && (errno = 0, ent = fts_read(fts)) != NULL;) {
-        if (ent->fts_info == FTS_F)
+    for (FTSENT *ent; rc == 0 && (errno = 0, ent = fts_read(fts)) != NULL;) {
+        if (ent->fts_level > 0 && pack_leaves_out(ent->fts_path + skip))
+            (void)fts_set(fts, ent, FTS_SKIP);
+        else if (ent->fts_info == FTS_F)
             rc = add_file(z, ent->fts_path, ent->fts_path + skip + 1, ent->fts_statp->st_mode, e);
         else if (ent->fts_info == FTS_DNR || ent->fts_info == FTS_ERR || ent->fts_info == FTS_NS)
             rc = err_sys(e, ERR_IO, ent->fts_errno, "%s", ent->fts_path);
