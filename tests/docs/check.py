@@ -6,6 +6,8 @@
 - Every constant and setting that docs/limits.md names is there.
 - Every relative link of every tracked *.md leads to a file, and to a heading when it names one.
 - docs/operations.md has one row for each metric of the table in api/metrics.c and no other, of its kind.
+- examples/monitoring/alerts.yml has one rule for each alert that docs/operations.md explains and no other; both name metrics and labels
+  that are there.
 - README.md names the two commands, and every verb of `bide` that it or the quick start uses exists.
 - The newest version of CHANGELOG.md is the project's.
 """
@@ -78,12 +80,17 @@ def check_limits(table):
             finding("docs/limits.md: there is no setting %s", key)
 
 
-def check_metrics():
+def metrics_table():
+    """Name -> kind, from the source's table."""
     rows = re.findall(r"^ *\[METRIC_\w+\] =\s*\{\s*\"(\w+)\",\s*METRICS_(\w+),", read("api", "metrics.c"), re.M)
     table = {name: kind.lower() for name, kind in rows}
     ids = re.search(r"enum metric \{(.*?)METRICS\n", read("api", "metrics.h"), re.S).group(1)
     if len(table) != len(re.findall(r"\bMETRIC_\w+,", ids)):
         finding("api/metrics.c: %d rows were read, the enumeration has others", len(table))
+    return table
+
+
+def check_metrics(table):
     rows = re.findall(r"^\| `((?:bide|process)_\w+)` \| (\w+) \|", read("docs", "operations.md"), re.M)
     documented = dict(rows)
     if len(documented) != len(rows):
@@ -91,6 +98,33 @@ def check_metrics():
     for name in sorted(set(table) | set(documented)):
         if table.get(name) != documented.get(name):
             finding("docs/operations.md: %s: %s, in the source %s", name, documented.get(name, "missing"), table.get(name, "missing"))
+
+
+def check_alerts(table):
+    """Every rule has its heading, every heading its rule, and what the rules and the text name is there."""
+    text = read("docs", "operations.md")
+    rules = read("examples", "monitoring", "alerts.yml")
+    headings = re.findall(r"^### (Bide\w+)$", text, re.M)
+    names = re.findall(r"^      - alert: (\w+)$", rules, re.M)
+    if len(set(names)) != len(names) or len(names) != rules.count("alert:"):
+        finding("examples/monitoring/alerts.yml: an alert has two rules, or is not where the others are")
+    for name in sorted(set(names) ^ set(headings)):
+        finding("%s: has no %s", name, "heading in docs/operations.md" if name in names else "rule in examples/monitoring/alerts.yml")
+    labels = {m: set(re.findall(r"`(\w+)`", l)) for m, l in re.findall(r"^\| `(\w+)` \| \w+ \| ([^|]*)\|", text, re.M)}
+    for rule in re.split(r"^      - alert: ", rules, flags=re.M)[1:]:
+        name = rule.split("\n")[0]
+        if not re.search(r"\n        expr: \S[\s\S]*\n        labels: \{severity: (page|ticket)\}\n        annotations: \{summary: \".+\"\}\n", rule):
+            finding("examples/monitoring/alerts.yml: %s lacks expr, severity or summary, or has them in another order", name)
+        for metric, ending, selector in re.findall(r"\b((?:bide|process)_\w+?)(_bucket|_sum|_count)?\b(?:\{([^}]*)\})?", rule):
+            known = metric if metric + ending not in table else metric + ending
+            if known not in table or ((table[known] == "histogram") != (known == metric and ending != "")):
+                finding("examples/monitoring/alerts.yml: %s: there is no metric %s%s", name, metric, ending)
+            for label in re.findall(r"(\w+)=", selector):
+                if label not in labels.get(known, ()):
+                    finding("examples/monitoring/alerts.yml: %s: %s has no label %s", name, known, label)
+    for metric in re.findall(r"`((?:bide|process)_\w+)`", text):
+        if metric not in table:
+            finding("docs/operations.md: there is no metric %s", metric)
 
 
 def anchors(text):
@@ -144,7 +178,9 @@ def main():
     table = settings()
     check_settings(table)
     check_limits(table)
-    check_metrics()
+    metrics = metrics_table()
+    check_metrics(metrics)
+    check_alerts(metrics)
     check_links()
     check_readme()
     check_version()
