@@ -4,7 +4,7 @@ import shutil
 import tempfile
 
 import papers
-from lib import Bided
+from lib import Bided, Failed, expect
 
 
 def follow(name, *sets, heading=None, first=()):
@@ -39,3 +39,28 @@ def test_readme_clients():
     orders = ("deploy", os.path.join(papers.TOP, "examples", "orders"), "--name", "orders", "--runtime", "python3.12",
               "--handler", "app.handler")
     follow("README.md", heading="AWS CLI, boto3, other SDKs", first=orders)
+
+
+def refused(folder, text):
+    path = os.path.join(folder, "paper.md")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    try:
+        papers.run(path, folder, {})
+    except Failed as e:
+        return str(e)
+    return None
+
+
+def test_the_follower_itself():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        said = "```sh\necho one; echo two; echo three\n```\n\n```text\n%s\n```\n"
+        for shown in ("one\ntwo\nthree", "one\n...\nthree", "...\none\ntwo\nthree\n...", "o...\ntwo\nth...e"):
+            expect(refused(d, said % shown) is None, shown)
+        for shown in ("one\ntwo", "two\n...", "one\n...\ntwo", "one two three"):
+            expect("and not:" in (refused(d, said % shown) or ""), shown)
+        expect("block 2 of 2" in (refused(d, "```sh\na=1\n```\n\n```sh\n[ $a = 2 ]\n```\n") or ""), "a command that fails")
+        expect(refused(d, "```sh by-hand\nfalse\n```\n\n```sh\ntrue\n```\n") is None, "what is done by hand")
+        expect("no commands" in (refused(d, "prose\n") or ""), "nothing to follow")
+        one = "0198c0de-0000-7000-8000-000000000001 2026-11-25 03:38:58.794 (12 ms)"
+        expect(papers.matches("ID TIME (N ms)", one) and papers.matches(one, one.replace("1 2026", "2 2027")), one)
