@@ -1,20 +1,27 @@
-/* Physical floors of the folder given: fdatasync of one writer, and LMDB commits with default flags. One JSON line
- * each.
+/* Physical floors: of the folder given, fdatasync of one writer and LMDB commits with default flags; of the machine,
+ * round trips between two processes over loopback, of the size of an accepted event and its answer. One JSON line each.
  *
- *   floors DIR SECONDS
+ *   floors DIR MILLISECONDS
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
-enum { PAGE = 4096, LAID_OUT = 64 << 20, RECORD = 256 };
+enum { PAGE = 4096, LAID_OUT = 64 << 20, RECORD = 256, REQUEST = 700, ANSWER = 200, CONNECTIONS_MAX = 64 };
 
 static _Noreturn void die(const char *what)
 {
@@ -25,7 +32,7 @@ static _Noreturn void die(const char *what)
 static void report(const char *name, size_t batches, size_t records, int64_t us)
 {
     (void)printf("{\"floor\": \"%s\", \"per_second\": %.0f, \"mean_us\": %.1f}\n", name,
-                 (double)records * 1e6 / (double)us, (double)us / (double)batches);
+                 (double)records * 1e6 / (double)us, (double)us / (double)(batches > 0 ? batches : 1));
 }
 
 static void sync_floor(const char *dir, int64_t for_us, int laid_out)
@@ -90,15 +97,109 @@ static void lmdb_floor(const char *dir, int64_t for_us, size_t batch)
     (void)rmdir(path);
 }
 
+/* --- loopback -------------------------------------------------------------------------------------------------------
+ */
+
+static void nodelay(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static void watch(int ep, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) < 0)
+        die("epoll");
+}
+
+/* Answers each REQUEST bytes with ANSWER bytes, until it is killed. Both fit a socket buffer: nothing comes short. */
+static _Noreturn void serve(int listener)
+{
+    char text[REQUEST] = {0};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    watch(ep, listener);
+    for (;;) {
+        struct epoll_event evs[CONNECTIONS_MAX + 1];
+        int n = epoll_wait(ep, evs, CONNECTIONS_MAX + 1, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = evs[i].data.fd;
+            if (fd == listener) {
+                int conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+                nodelay(conn);
+                watch(ep, conn);
+            } else if (recv(fd, text, REQUEST, MSG_WAITALL) != REQUEST || send(fd, text, ANSWER, 0) != ANSWER) {
+                close(fd);
+            }
+        }
+    }
+}
+
+static void ask(int fd, const char *text)
+{
+    if (send(fd, text, REQUEST, 0) != REQUEST)
+        die("send");
+}
+
+static void loopback_floor(int64_t for_us, int connections)
+{
+    char name[64], text[REQUEST] = {0};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), ep = epoll_create1(EPOLL_CLOEXEC);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&a, sizeof a) < 0 || listen(listener, CONNECTIONS_MAX) < 0 ||
+        getsockname(listener, (struct sockaddr *)&a, &len) < 0)
+        die("listen");
+    pid_t server = fork();
+    if (server < 0)
+        die("fork");
+    if (server == 0)
+        serve(listener);
+    int fds[CONNECTIONS_MAX];
+    for (int i = 0; i < connections; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fds[i] < 0 || connect(fds[i], (struct sockaddr *)&a, sizeof a) < 0)
+            die("connect");
+        nodelay(fds[i]);
+        watch(ep, fds[i]);
+    }
+    size_t trips = 0;
+    int64_t from = clock_mono_us();
+    for (int i = 0; i < connections; i++)
+        ask(fds[i], text);
+    while (clock_mono_us() - from < for_us) {
+        struct epoll_event evs[CONNECTIONS_MAX];
+        int n = epoll_wait(ep, evs, CONNECTIONS_MAX, 100);
+        for (int i = 0; i < n; i++) {
+            if (recv(evs[i].data.fd, text, ANSWER, MSG_WAITALL) != ANSWER)
+                die("recv");
+            trips++;
+            ask(evs[i].data.fd, text);
+        }
+    }
+    (void)snprintf(name, sizeof name, "loopback round trip, %d connection%s", connections, connections > 1 ? "s" : "");
+    report(name, trips / (size_t)connections, trips, clock_mono_us() - from);
+    (void)kill(server, SIGKILL);
+    (void)waitpid(server, NULL, 0);
+    for (int i = 0; i < connections; i++)
+        close(fds[i]);
+    close(listener);
+    close(ep);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
-        return fprintf(stderr, "usage: floors DIR SECONDS\n"), 2;
-    int64_t us = atoi(argv[2]) * 1000000LL;
+        return fprintf(stderr, "usage: floors DIR MILLISECONDS\n"), 2;
+    int64_t us = atoi(argv[2]) * 1000LL;
     sync_floor(argv[1], us, 0);
     sync_floor(argv[1], us, 1);
     lmdb_floor(argv[1], us, 1);
     lmdb_floor(argv[1], us, 16);
     lmdb_floor(argv[1], us, 64);
+    loopback_floor(us, 1);
+    loopback_floor(us, 16);
+    loopback_floor(us, 64);
     return 0;
 }

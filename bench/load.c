@@ -1,7 +1,10 @@
 /* Closed-loop load over HTTP/1.1 keep-alive: N connections, each waiting for its answer before the next request, one
- * thread, epoll. The request is signed once (AWS Signature Version 4) and sent again and again. Prints one JSON line.
+ * thread, epoll. The request is signed once (AWS Signature Version 4) and sent again and again, so a run must end
+ * before the signature is too old (5 minutes). Prints one JSON line.
  *
- *   load ADDR PORT CONNECTIONS SECONDS PATH KEY SECRET REGION PAYLOAD_BYTES
+ *   load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES
+ *
+ * Ends after SECONDS, or when COUNT requests (0: any number) were sent and answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +34,7 @@ struct conn {
 
 static struct buf request;
 static uint32_t *samples;
-static size_t n_samples, n_refused;
+static size_t n_samples, n_sent, n_answered, count;
 
 static _Noreturn void die(const char *what)
 {
@@ -62,14 +65,14 @@ static void build_request(char **argv, const char *payload, size_t payload_len)
     (void)snprintf(
         canon, sizeof canon,
         "POST\n%s\n\nhost:%s\nx-amz-date:%s\nx-amz-invocation-type:Event\n\nhost;x-amz-date;x-amz-invocation-type\n%s",
-        argv[5], host, stamp, body_hex);
+        argv[6], host, stamp, body_hex);
     sha256_sum(canon, strlen(canon), d);
     hex_encode(d, sizeof d, canon_hex);
-    (void)snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s/%s/lambda/aws4_request\n%s", stamp, date, argv[8],
+    (void)snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s/%s/lambda/aws4_request\n%s", stamp, date, argv[9],
                    canon_hex);
-    (void)snprintf(secret, sizeof secret, "AWS4%s", argv[7]);
+    (void)snprintf(secret, sizeof secret, "AWS4%s", argv[8]);
     hmac_sha256(secret, strlen(secret), date, strlen(date), k);
-    hmac_sha256(k, sizeof k, argv[8], strlen(argv[8]), d);
+    hmac_sha256(k, sizeof k, argv[9], strlen(argv[9]), d);
     hmac_sha256(d, sizeof d, "lambda", 6, k);
     hmac_sha256(k, sizeof k, "aws4_request", 12, d);
     hmac_hex(d, to_sign, signature);
@@ -79,15 +82,19 @@ static void build_request(char **argv, const char *payload, size_t payload_len)
                    "AWS4-HMAC-SHA256 "
                    "Credential=%s/%s/%s/lambda/aws4_request, SignedHeaders=host;x-amz-date;x-amz-invocation-type, "
                    "Signature=%s\r\nContent-Length: %zu\r\n\r\n",
-                   argv[5], host, stamp, argv[6], date, argv[8], signature, payload_len) < 0 ||
+                   argv[6], host, stamp, argv[7], date, argv[9], signature, payload_len) < 0 ||
         buf_append(&request, payload, payload_len) < 0)
         die("request");
 }
 
 static void send_more(struct conn *c)
 {
-    if (c->sent == 0)
+    if (c->sent == 0) {
+        if (count > 0 && n_sent == count)
+            return;
+        n_sent++;
         c->from_us = clock_mono_us();
+    }
     while (c->sent < request.len) {
         ssize_t n = send(c->fd, request.data + c->sent, request.len - c->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
@@ -105,10 +112,10 @@ static void take_answers(struct conn *c)
     c->in[c->in_len] = '\0';
     while ((end = strstr(c->in, "\r\n\r\n")) != NULL) {
         if (strncmp(c->in, "HTTP/1.1 202", 12) != 0) {
-            if (n_refused++ == 0)
-                (void)fprintf(stderr, "load: refused: %.300s\n", c->in);
+            (void)fprintf(stderr, "load: refused: %.300s\n", c->in);
             exit(1);
         }
+        n_answered++;
         if (n_samples < SAMPLES_MAX)
             samples[n_samples++] = (uint32_t)(clock_mono_us() - c->from_us);
         size_t used = (size_t)(end + 4 - c->in);
@@ -139,10 +146,13 @@ static int by_value(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     static struct conn conns[CONNECTIONS_MAX];
-    if (argc != 10)
-        return fprintf(stderr, "usage: load ADDR PORT CONNECTIONS SECONDS PATH KEY SECRET REGION PAYLOAD_BYTES\n"), 2;
+    if (argc != 11)
+        return fprintf(stderr,
+                       "usage: load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES\n"),
+               2;
+    count = (size_t)atoll(argv[5]);
     int n = atoi(argv[3]);
-    size_t payload_len = (size_t)atoi(argv[9]);
+    size_t payload_len = (size_t)atoi(argv[10]);
     char *payload = malloc(payload_len + 16);
     samples = malloc(SAMPLES_MAX * sizeof *samples);
     if (n < 1 || n > CONNECTIONS_MAX || payload == NULL || samples == NULL || payload_len < 16)
@@ -167,7 +177,7 @@ int main(int argc, char **argv)
     int64_t from = clock_mono_us(), until = from + atoi(argv[4]) * 1000000LL;
     for (int i = 0; i < n; i++)
         send_more(&conns[i]);
-    while (clock_mono_us() < until) {
+    while (clock_mono_us() < until && (count == 0 || n_answered < count)) {
         struct epoll_event evs[256];
         int k = epoll_wait(ep, evs, 256, 100);
         for (int i = 0; i < k; i++)
@@ -175,8 +185,9 @@ int main(int argc, char **argv)
     }
     double seconds = (double)(clock_mono_us() - from) / 1e6;
     qsort(samples, n_samples, sizeof *samples, by_value);
-    (void)printf("{\"connections\": %d, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, \"n\": %zu}\n", n,
-                 (double)n_samples / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
-                 n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n_samples);
+    (void)printf("{\"connections\": %d, \"seconds\": %.3f, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, "
+                 "\"n\": %zu}\n",
+                 n, seconds, (double)n_answered / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
+                 n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n_answered);
     return 0;
 }
