@@ -1,5 +1,6 @@
 #include "datadir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -64,18 +65,37 @@ static int make_folder(const struct datadir *d, const char *name, int *ret_fd, s
     return rc;
 }
 
-/* The store's files too: a backup that root has copied back belongs to root. */
-static int own_store(const struct datadir *d, struct err *e)
+/* A file that the engine must be able to open. With a second name it may be somebody else's, linked to here. */
+static int own_file(const struct datadir *d, int folder_fd, const char *name, struct err *e)
 {
-    static const char *const files[] = {"queue/data.mdb", "queue/lock.mdb"};
     int rc = 0;
-    for (size_t i = 0; i < sizeof files / sizeof files[0] && rc == 0; i++) {
-        int fd = openat(d->fd, files[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        struct stat st;
-        if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
-            rc = own(d, fd, files[i], e);
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+        rc = own(d, fd, name, e);
+    fd_close(&fd);
+    return rc;
+}
+
+/* What lies in queue/ and code/ too: a backup that root has copied back belongs to root. */
+static int own_content(const struct datadir *d, struct err *e)
+{
+    int rc = own_file(d, d->fd, "queue/data.mdb", e);
+    if (rc == 0)
+        rc = own_file(d, d->fd, "queue/lock.mdb", e);
+    int fd = openat(d->code_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *code = fd < 0 ? NULL : fdopendir(fd);
+    if (code == NULL) {
         fd_close(&fd);
+        return rc < 0 ? rc : err_sys(e, ERR_IO, errno, "data directory: cannot read code/");
     }
+    const struct dirent *de;
+    while (rc == 0 && (de = readdir(code)) != NULL) {
+        const char *dot = strrchr(de->d_name, '.');
+        if (dot != NULL && strcmp(dot, ".zip") == 0)
+            rc = own_file(d, d->code_fd, de->d_name, e);
+    }
+    (void)closedir(code);
     return rc;
 }
 
@@ -170,10 +190,12 @@ int datadir_open(struct datadir *d, const char *path, uid_t uid, gid_t gid, stru
         rc = own(d, d->fd, path, e);
     if (rc == 0)
         rc = make_folder(d, "queue", NULL, e);
-    if (rc == 0)
-        rc = own_store(d, e);
+    if (rc == 0 && file_remove_tree(d->fd, "queue.compact") < 0) /* of a `bide compact` that was killed */
+        rc = err_sys(e, ERR_IO, errno, "data directory: cannot remove queue.compact");
     if (rc == 0)
         rc = make_folder(d, "code", &d->code_fd, e);
+    if (rc == 0)
+        rc = own_content(d, e);
     if (rc == 0)
         rc = make_folder(d, "logs", NULL, e);
     if (rc == 0 && unlinkat(d->fd, "endpoint", 0) < 0 && errno != ENOENT)
