@@ -156,3 +156,28 @@ def test_a_stalled_backup_hinders_nobody():
         expect(b.stop() == 0, "the stop")
         s.close()
         b.start()
+
+
+def test_compact():
+    b = Bided()
+    with b:
+        c = b.make("f", "def handler(e, c):\n    return len(e)\n")
+        for n in range(30):
+            c.invoke(FunctionName="f", InvocationType="Event", Payload=json.dumps("x" * 200000))
+        b.drained(lambda e: e["done"] == 30)
+        r = b.bide("compact", check=False)
+        expect(r.returncode == 1 and "stop it first" in r.stderr, r)
+        expect(b.stop() == 0, "the stop")
+        store = b.data + "/queue/data.mdb"
+        was = os.stat(store)
+        said = json.loads(b.bide("compact", "--json").stdout)
+        now = os.stat(store)
+        expect(said["before_bytes"] == was.st_size and said["after_bytes"] == now.st_size < was.st_size / 2, said)
+        expect((now.st_uid, now.st_gid, now.st_mode) == (was.st_uid, was.st_gid, was.st_mode), now)
+        expect(said["events"] == 30, said)
+        b.start()
+        e = b.events()
+        expect(e["done"] == 30 and balanced(e), e)
+        expect(body(b.client().invoke(FunctionName="f", Payload=b'"abc"')) == 3, "it does not run")
+    r = b.bide("compact", check=False)
+    expect(r.returncode == 1 and b.data in r.stderr, r)

@@ -80,5 +80,6 @@ int cmd_clock_advance(struct call *c);
 int cmd_wait(struct call *c);
 int cmd_help(struct call *c);
 int cmd_backup(struct call *c);
+int cmd_compact(struct call *c);
 
 #endif

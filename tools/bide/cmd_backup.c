@@ -123,7 +123,7 @@ static int check(const struct call *c, const struct newdir *d, struct offline_fo
     if (rc == 0)
         rc = add_credentials(c, d, &e);
     if (rc == 0 && !call_flag(c, "no-verify")) {
-        rc = offline_check(d->partial, print_finding, NULL, found, &e);
+        rc = offline_check(d->partial, "queue", print_finding, NULL, found, &e);
         if (rc == 0 && found->findings > 0)
             rc = err_set(&e, ERR_CORRUPT,
                          "the copy does not hold: %" PRIu64 " findings; `bide verify` tells whether "

@@ -67,7 +67,8 @@ static int recount(struct queue *q, struct dlq *d, queue_report_cb *report, void
     return rc;
 }
 
-int offline_check(const char *data, queue_report_cb *report, void *arg, struct offline_found *ret, struct err *e)
+int offline_check(const char *data, const char *store, queue_report_cb *report, void *arg, struct offline_found *ret,
+                  struct err *e)
 {
     char path[4096];
     struct store *s = NULL;
@@ -76,7 +77,7 @@ int offline_check(const char *data, queue_report_cb *report, void *arg, struct o
     struct store_opts o = {.max_bytes = ANY_MAP, .read_only = true};
     struct packages p = {data, report, arg, ret};
     *ret = (struct offline_found){0};
-    (void)snprintf(path, sizeof path, "%s/queue", data);
+    (void)snprintf(path, sizeof path, "%s/%s", data, store);
     int rc = store_open(&s, path, &o, e);
     if (rc == 0)
         rc = queue_open_read_only(&q, s, e);
@@ -105,7 +106,7 @@ int offline_verify(const char *data)
 {
     struct err e = {0};
     struct offline_found found;
-    if (offline_check(data, print, NULL, &found, &e) < 0)
+    if (offline_check(data, "queue", print, NULL, &found, &e) < 0)
         return call_fail("verify: %s", e.text);
     (void)printf("verify: %s\n", found.findings == 0 ? "holds" : "DOES NOT HOLD");
     return found.findings == 0 ? EXIT_DONE : EXIT_FAILED;

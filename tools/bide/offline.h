@@ -15,9 +15,9 @@ struct offline_found {
     uint64_t functions;
 };
 
-/* Recount everything in DIR's store in one snapshot, and look for the package of each function. Each finding is told as
- * one line. ERR_x with e: it could not be read at all. */
-int offline_check(const char *data, queue_report_cb *report, void *arg, struct offline_found *ret,
+/* Recount everything in the store in DIR's folder STORE ("queue") in one snapshot, and look for the package of each
+ * function. Each finding is told as one line. ERR_x with e: it could not be read at all. */
+int offline_check(const char *data, const char *store, queue_report_cb *report, void *arg, struct offline_found *ret,
                   struct err *e) BIDE_MUST_USE;
 
 /* `bide verify` on the files themselves; prints the findings. The exit status. */
