@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fdutil.h"
@@ -18,6 +19,8 @@
 #include "offline.h"
 #include "progress.h"
 #include "tick.h"
+
+enum { NICE = 10 };
 
 static volatile sig_atomic_t stopped;
 
@@ -173,6 +176,7 @@ int cmd_backup(struct call *c)
     struct offline_found found = {0};
     int64_t from_ms = tick_ms();
     catch_signals();
+    (void)setpriority(PRIO_PROCESS, 0, NICE); /* the daemon's work comes first */
     if (newdir_open(&d, c->args[0], &e) < 0)
         return call_fail("backup: %s", e.text);
     int rc = intake_new(&t.in, d.fd, &e);
