@@ -19,6 +19,7 @@ int api_new(struct api **ret, const struct api_deps *deps, struct err *e)
         return err_set(e, ERR_NOMEM, "api");
     a->d = *deps;
     tally_init(&a->tally);
+    a->began_ms = clock_mono_ms();
     a->region = settings_str(deps->settings, SET_REGION);
     a->account = settings_str(deps->settings, SET_ACCOUNT);
     api_reload(a);

@@ -48,12 +48,11 @@ struct scrape {
 
 static void take_function(struct scrape *x, const struct function *f)
 {
-    bool set = f->async.present && f->async.max_age_s >= 0;
     struct fn_row *r = &x->fn[x->n];
     (void)snprintf(r->name, sizeof(r->name), "%s", f->name);
     r->reserved = f->reserved;
     r->paused = f->paused;
-    r->max_age_s = set ? f->async.max_age_s : DISPATCHER_DEFAULT_AGE_S;
+    r->max_age_s = dispatcher_max_age_s(f);
     r->queue = &x->reports[x->n];
     r->queue->fid = f->fid;
     (void)dispatcher_function_stats(x->c->api->d.dispatcher, f->fid, &r->run);

@@ -4,7 +4,7 @@
 #include "build.h"
 #include "route.h"
 
-enum { PAUSED_SHOWN_MAX = 64 };
+enum { PAUSED_SHOWN_MAX = 64, PAGE = 64 };
 
 void health_get(struct call *c)
 {
@@ -27,10 +27,22 @@ static void put_books(struct json_out *o, const struct books *b)
     out_end(o, '}');
 }
 
-static void put_store(struct json_out *o, struct store *s)
+/* A bound that this share of all commits stayed under, since the start; null when there is none to tell. */
+static void put_commit_bound(struct json_out *o, const char *key, const struct hist_view *v, double share)
+{
+    int64_t us = hist_quantile(v, share);
+    if (us >= 0)
+        out_int(o, key, us);
+    else
+        out_null(o, key);
+}
+
+static void put_store(struct json_out *o, struct store *s, const struct settings *settings)
 {
     struct store_stats st;
+    struct hist_view us, ops;
     store_stats(s, &st);
+    store_histograms(s, &us, &ops);
     out_begin(o, "store", '{');
     out_bool(o, "full", st.full);
     out_uint(o, "map_bytes", st.map_bytes);
@@ -40,10 +52,13 @@ static void put_store(struct json_out *o, struct store *s)
     out_uint(o, "ops", st.ops);
     out_uint(o, "ops_failed", st.ops_failed);
     out_uint(o, "last_commit_us", st.last_commit_us);
+    put_commit_bound(o, "commit_p50_us", &us, 0.5);
+    put_commit_bound(o, "commit_p99_us", &us, 0.99);
+    out_int(o, "reserve_bytes", settings_int(settings, SET_QUEUE_RESERVE_BYTES));
     out_end(o, '}');
 }
 
-static void put_dlq(struct json_out *o, const struct dlq_stats *st)
+static void put_dlq(struct json_out *o, const struct dlq_stats *st, uint64_t held)
 {
     out_begin(o, "dlq", '{');
     out_uint(o, "letters", st->letters);
@@ -51,6 +66,66 @@ static void put_dlq(struct json_out *o, const struct dlq_stats *st)
     out_uint(o, "bytes", st->bytes);
     out_uint(o, "max_bytes", st->max_bytes);
     out_bool(o, "full", st->full);
+    out_uint(o, "held", held);
+    out_end(o, '}');
+}
+
+/* --- the oldest event, and those that the dead-letter store has no room for ----- */
+
+struct depths {
+    char function[FUNCTION_NAME_MAX + 1]; /* of the oldest event; "" there is none */
+    const char *state;
+    int64_t since_ms, max_age_s;
+    uint64_t held;
+};
+
+static void note_oldest(struct depths *x, const struct function *f, const char *state, int64_t since_ms)
+{
+    if (since_ms < 0 || (x->function[0] != '\0' && since_ms >= x->since_ms))
+        return;
+    memcpy(x->function, f->name, sizeof(x->function));
+    x->state = state;
+    x->since_ms = since_ms;
+    x->max_age_s = dispatcher_max_age_s(f);
+}
+
+static int read_depths(const struct api_deps *d, struct depths *x)
+{
+    const struct function *page[PAGE];
+    struct queue_report r[PAGE];
+    struct books books;
+    char after[FUNCTION_NAME_MAX + 1] = "";
+    size_t n;
+    int rc = 0;
+    *x = (struct depths){.held = 0};
+    while (rc == 0 && (n = registry_list(d->registry, after, page, PAGE)) > 0) {
+        memcpy(after, page[n - 1]->name, sizeof(after));
+        for (size_t i = 0; i < n; i++)
+            r[i].fid = page[i]->fid;
+        rc = queue_report(d->queue, r, n, &books);
+        for (size_t i = 0; i < n; i++) {
+            if (rc == 0) {
+                note_oldest(x, page[i], "queued", r[i].oldest_queued_at_ms);
+                note_oldest(x, page[i], "waiting", r[i].oldest_waiting_at_ms);
+                x->held += r[i].now.held;
+            }
+            function_unref(page[i]);
+        }
+    }
+    return rc;
+}
+
+static void put_oldest(struct json_out *o, const struct depths *x, int64_t now_ms)
+{
+    if (x->function[0] == '\0') {
+        out_null(o, "oldest");
+        return;
+    }
+    out_begin(o, "oldest", '{');
+    out_str(o, "function", x->function);
+    out_str(o, "state", x->state);
+    out_int(o, "age_ms", now_ms > x->since_ms ? now_ms - x->since_ms : 0);
+    out_int(o, "max_age_ms", x->max_age_s * 1000);
     out_end(o, '}');
 }
 
@@ -108,9 +183,12 @@ static void build_status(struct call *c, struct json_out *o, struct fault *f)
     struct books books;
     struct dlq_stats letters;
     struct dispatcher_status st;
+    struct depths depths;
     int r = queue_books(d->queue, &books);
     if (r == 0)
         r = dlq_stats(d->dlq, &letters);
+    if (r == 0)
+        r = read_depths(d, &depths);
     if (r < 0) {
         (void)fault_set(f, FAULT_SERVICE, "the books cannot be read: %s", err_name(r));
         return;
@@ -121,12 +199,14 @@ static void build_status(struct call *c, struct json_out *o, struct fault *f)
     out_int(o, "now_ms", clock_now_ms(d->clock));
     out_str(o, "clock", d->clock->is_virtual ? "virtual" : "real");
     out_str(o, "region", c->api->region);
+    out_int(o, "uptime_ms", clock_mono_ms() - c->api->began_ms);
     put_books(o, &books);
+    put_oldest(o, &depths, clock_now_ms(d->clock));
     out_uint(o, "functions", registry_count(d->registry));
     put_paused(o, d->registry);
     put_workers(o, &st);
-    put_store(o, queue_store(d->queue));
-    put_dlq(o, &letters);
+    put_store(o, queue_store(d->queue), d->settings);
+    put_dlq(o, &letters, depths.held);
     out_begin(o, "faults", '[');
     dispatcher_faults(d->dispatcher, put_fault, o);
     out_end(o, ']');

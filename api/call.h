@@ -50,6 +50,7 @@ struct api {
     struct sending *backup; /* bide_backup.c's: one at a time */
     unsigned scrapes;       /* answers of /metrics being made */
     struct tally tally;
+    int64_t began_ms; /* monotonic: the daemon's start */
 };
 
 struct route;

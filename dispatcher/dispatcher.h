@@ -91,6 +91,12 @@ void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
 /* Can this runtime be run here? ERR_NOTFOUND with a sentence for the client in e. Any thread, no dispatcher needed. */
 int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
+/* Age at which an event of f is given up. */
+static inline int32_t dispatcher_max_age_s(const struct function *f)
+{
+    return f->async.present && f->async.max_age_s >= 0 ? f->async.max_age_s : DISPATCHER_DEFAULT_AGE_S;
+}
+
 struct dispatcher_status {
     uint64_t workers, workers_busy, workers_starting, workers_idle;
     uint64_t worker_memory_mb; /* of live workers */

@@ -68,8 +68,7 @@ void work_forget(struct dispatcher *d, uint64_t seq)
 
 static int64_t max_age_ms(const struct known *k)
 {
-    bool set = k->fn->async.present && k->fn->async.max_age_s >= 0;
-    return (int64_t)(set ? k->fn->async.max_age_s : DISPATCHER_DEFAULT_AGE_S) * 1000;
+    return (int64_t)dispatcher_max_age_s(k->fn) * 1000;
 }
 
 static uint32_t max_attempts(const struct known *k)

@@ -1,4 +1,5 @@
 """/metrics: a known workload, and every counter as it must be."""
+import json
 import socket
 import threading
 import urllib.error
@@ -59,6 +60,10 @@ def agrees(b, m):
             expect(m.total("bide_function_events", state=state) == e[state], state, "by function")
     expect(m.value("bide_events_accepted_total") == e["accepted"] and m.value("bide_events_removed_total") == e["removed"], e)
     expect(balanced(e), e)
+    st = json.loads(b.bide("status", "--json").stdout)
+    expect(st["dlq"]["held"] == m.total("bide_function_held_events") == 0, st["dlq"])
+    ages = [v for state in ("queued", "running", "waiting") for v in m.all("bide_function_oldest_event_age_seconds", state=state).values()]
+    expect((st["oldest"]["age_ms"] if st["oldest"] else 0) == 1000 * max(ages), st["oldest"], ages)
 
 
 def test_known_workload():
@@ -91,6 +96,7 @@ def test_known_workload():
         agrees(b, m)
         expect(m.value("bide_function_oldest_event_age_seconds", function="bad", state="waiting") == 30)
         expect(m.value("bide_function_oldest_event_age_seconds", function="good", state="waiting") == 0)
+        expect("oldest  bad: waiting, accepted 30 s ago, given up after 6 h" in b.bide("status").stdout, b.bide("status").stdout)
         # Both retries: after one minute and two more.
         b.bide("clock", "advance", "30s")
         b.drained(lambda e: e["waiting"] == 6 and e["queued"] + e["running"] == 0)

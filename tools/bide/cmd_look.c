@@ -33,6 +33,44 @@ static void print_paused(const json_t *st)
     (void)puts(": no asynchronous starts; `bide resume NAME` lets them go on");
 }
 
+/* "45 s", "12 min", "3 h", "2 d": the largest unit that leaves at least two of it. */
+static void human_time(long long ms, char *out, size_t cap)
+{
+    static const struct {
+        long long ms;
+        const char *name;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
+    size_t i = 0;
+    while (i < 4 && ms < 2 * units[i].ms)
+        i++;
+    (void)snprintf(out, cap, "%lld %s", ms / units[i].ms, units[i].name);
+}
+
+static void print_store(const json_t *store)
+{
+    char used[24], map[24], free_bytes[24];
+    human_size((double)show_int(store, "map_used_bytes"), used, sizeof used);
+    human_size((double)show_int(store, "map_bytes"), map, sizeof map);
+    human_size((double)show_int(store, "disk_free_bytes"), free_bytes, sizeof free_bytes);
+    (void)printf("store   used %s of %s    disk free %s", used, map, free_bytes);
+    const json_t *p50 = json_object_get(store, "commit_p50_us"), *p99 = json_object_get(store, "commit_p99_us");
+    if (json_is_integer(p50) && json_is_integer(p99))
+        (void)printf("    commits: half within %g ms, 99 %% within %g ms", (double)json_integer_value(p50) / 1000,
+                     (double)json_integer_value(p99) / 1000);
+    (void)puts(json_is_true(json_object_get(store, "full")) ? "    FULL: new events are refused" : "");
+}
+
+static void print_oldest(const json_t *oldest)
+{
+    char age[32], max[32];
+    if (!json_is_object(oldest))
+        return;
+    human_time(show_int(oldest, "age_ms"), age, sizeof age);
+    human_time(show_int(oldest, "max_age_ms"), max, sizeof max);
+    (void)printf("oldest  %s: %s, accepted %s ago, given up after %s\n", show_str(oldest, "function"),
+                 show_str(oldest, "state"), age, max);
+}
+
 static void print_status(const json_t *st)
 {
     const json_t *ev = json_object_get(st, "events");
@@ -46,15 +84,13 @@ static void print_status(const json_t *st)
         show_int(ev, "done"), show_int(ev, "dead"), show_int(ev, "cancelled"), show_int(ev, "removed"),
         show_int(ev, "replayed"));
     const json_t *store = json_object_get(st, "store");
-    if (json_is_object(store)) {
-        char used[24], free_bytes[24];
-        human_size((double)show_int(store, "map_used_bytes"), used, sizeof used);
-        human_size((double)show_int(store, "disk_free_bytes"), free_bytes, sizeof free_bytes);
-        (void)printf("store   used %s    disk free %s%s\n", used, free_bytes,
-                     json_is_true(json_object_get(store, "full")) ? "    FULL: new events are refused" : "");
-    }
+    print_oldest(json_object_get(st, "oldest"));
+    if (json_is_object(store))
+        print_store(store);
     print_paused(st);
     const json_t *dlq = json_object_get(st, "dlq");
+    if (show_int(dlq, "held") > 0)
+        (void)printf("dlq     %lld events wait for room to die in\n", show_int(dlq, "held"));
     if (json_is_true(json_object_get(dlq, "full")))
         (void)puts(
             "dlq     FULL: events that should die stay waiting; make room with `bide dlq rm`, or raise dlq.max_bytes");

@@ -266,11 +266,12 @@ static void test_status(void **state)
     struct fx *x = *state;
     char id[ID_TEXT_LEN + 1];
     accept_event(x, "{}", id);
+    clock_advance(&x->clock, 2500);
     struct reply r = ask(x, "GET", "/bide/v1/status", "", NULL);
     assert_int_equal(r.status, 200);
     assert_string_equal(reply_str(&r, "version"), "9.9.9");
     assert_string_equal(reply_str(&r, "clock"), "virtual");
-    assert_int_equal(reply_int(&r, "now_ms"), 1700000000000);
+    assert_int_equal(reply_int(&r, "now_ms"), 1700000002500);
     assert_int_equal(reply_int(&r, "functions"), 1);
     assert_int_equal(reply_int(&r, "workers"), 3);
     const json_t *ev = json_object_get(r.json, "events");
@@ -280,6 +281,13 @@ static void test_status(void **state)
     const json_t *store = json_object_get(r.json, "store");
     assert_true(json_is_false(json_object_get(store, "full")));
     assert_true(json_integer_value(json_object_get(store, "map_bytes")) > 0);
+    assert_true(json_integer_value(json_object_get(store, "commit_p50_us")) > 0);
+    const json_t *oldest = json_object_get(r.json, "oldest");
+    assert_string_equal(json_string_value(json_object_get(oldest, "function")), "hello");
+    assert_string_equal(json_string_value(json_object_get(oldest, "state")), "queued");
+    assert_int_equal(json_integer_value(json_object_get(oldest, "age_ms")), 2500);
+    assert_int_equal(json_integer_value(json_object_get(oldest, "max_age_ms")), 21600000);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(r.json, "dlq"), "held")), 0);
     const json_t *fault = json_array_get(json_object_get(r.json, "faults"), 0);
     assert_string_equal(json_string_value(json_object_get(fault, "why")), "fork: \"no\"");
     assert_string_equal(json_string_value(json_array_get(json_object_get(r.json, "degradations"), 0)), "no cgroups");
