@@ -31,19 +31,19 @@ static const struct hist_scale commit_us = {
     12, {250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, 5000000}};
 static const struct hist_scale commit_ops = {11, {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}};
 
-static int check_file_system(struct store *s, int dir_fd, struct err *e)
+int store_check_place(int dir_fd, const char *path, char *warning, size_t cap, struct err *e)
 {
     struct statfs fs;
     if (fstatfs(dir_fd, &fs) < 0)
-        return err_sys(e, ERR_IO, errno, "%s: statfs", s->path);
+        return err_sys(e, ERR_IO, errno, "%s: statfs", path);
     for (size_t i = 0; i < sizeof file_systems / sizeof file_systems[0]; i++) {
         if ((unsigned long)fs.f_type != file_systems[i].magic)
             continue;
         if (file_systems[i].refuse)
-            return err_set(e, ERR_IO, "%s: is on a network file system (%s), where a memory map is not safe", s->path,
+            return err_set(e, ERR_IO, "%s: is on a network file system (%s), where a memory map is not safe", path,
                            file_systems[i].name);
-        snprintf(s->warning, sizeof s->warning, "%s: %s: what is stored here may not survive a restart of the machine",
-                 s->path, file_systems[i].name);
+        snprintf(warning, cap, "%s: %s: what is stored here may not survive a restart of the machine", path,
+                 file_systems[i].name);
     }
     return 0;
 }
@@ -192,7 +192,7 @@ int store_open(struct store **ret, const char *path, const struct store_opts *op
     }
     r = open_folder(s, &dir_fd, e);
     if (r == 0)
-        r = check_file_system(s, dir_fd, e);
+        r = store_check_place(dir_fd, s->path, s->warning, sizeof s->warning, e);
     if (r == 0)
         r = open_env(s, dir_fd, e);
 out:

@@ -61,6 +61,10 @@ void store_close(struct store *s); /* after store_stop; NULL is fine */
  */
 const char *store_warning(const struct store *s);
 
+/* Can a store be kept in this folder? ERR_IO when its file system is none for a memory map. warning gets what
+ * store_warning would say. path is for the texts. */
+int store_check_place(int dir_fd, const char *path, char *warning, size_t cap, struct err *e) BIDE_MUST_USE;
+
 /* Open (create unless read-only) a named table. Before store_start. The handle lives as long as the store. */
 int store_table(struct store *s, const char *name, struct store_table **ret, struct err *e) BIDE_MUST_USE;
 

@@ -181,3 +181,37 @@ def test_compact():
         expect(body(b.client().invoke(FunctionName="f", Payload=b'"abc"')) == 3, "it does not run")
     r = b.bide("compact", check=False)
     expect(r.returncode == 1 and b.data in r.stderr, r)
+
+
+def checked(*args):
+    return subprocess.run([PREFIX + "/bin/bided", "--check", *args], text=True, capture_output=True, timeout=120)
+
+
+def test_check_beside_a_running_daemon():
+    with Bided() as b, folder(b, "new") as new:
+        c = b.make("f", "import time\ndef handler(e, c):\n    time.sleep(0.3)\n    return e\n")
+        c.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=2)
+        for n in range(20):
+            c.invoke(FunctionName="f", InvocationType="Event")
+        until(lambda: b.events()["running"] > 0, what="a running event")
+        files = {n: os.stat(os.path.join(b.data, n)).st_mtime_ns for n in ("endpoint", "credentials", "lock", "bide.sock")}
+        address = b.endpoint[len("http://"):]
+        r = checked("--data", b.data, "--listen", address)
+        expect(r.returncode == 0 and r.stderr == "", r)
+        expect("(pid %d)" % b.proc.pid in r.stdout and address + " is held by the bided that runs" in r.stdout, r.stdout)
+        expect(b.events()["running"] + b.events()["queued"] > 0, "it was over before: this showed nothing")
+        # a settings file that is wrong is named by line, and nobody else's port is taken for our own
+        os.mkdir(new)
+        with open(new + "/bide.conf", "w") as f:
+            f.write("region = eu-west-1\nworker.idel = 5m\n")
+        r = checked("--data", b.data, "--listen", address, "--config", new + "/bide.conf")
+        expect(r.returncode == 1 and "FAIL  settings" in r.stdout and "bide.conf:2" in r.stdout, r.stdout)
+        r = checked("--data", new + "/not-there", "--listen", address)
+        expect(r.returncode == 1 and "FAIL  listen" in r.stdout and "in use" in r.stdout, r.stdout)
+        expect(os.listdir(new) == ["bide.conf"], "it made something")
+        for n, t in files.items():
+            expect(os.stat(os.path.join(b.data, n)).st_mtime_ns == t, n, "was touched")
+        e = b.drained(lambda e: e["queued"] + e["running"] == 0)
+        expect(e["done"] == 20, e)
+        items = [json.loads(line) for line in b.bide("events", "ls", "--json").stdout.splitlines()]
+        expect(all(i["disruptions"] == 0 for i in items) and len(items) == 20, "workers were disturbed")

@@ -19,6 +19,7 @@
 #include "base/fdutil.h"
 #include "base/log.h"
 #include "base/settings.h"
+#include "check.h"
 #include "datadir.h"
 #include "engine.h"
 #include "executor_box/box.h"
@@ -62,7 +63,8 @@ static void help(void)
                "  --listen ADDR:PORT  where to serve (default 127.0.0.1:9310; port 0 picks one)\n"
                "  --config FILE       settings file\n"
                "  --set KEY=VALUE     one setting; wins over the file; may be repeated\n"
-               "  --check             check settings, directory and sandbox, say what was found, and exit\n"
+               "  --check             look at settings, directory, address, sandbox and runtimes, say what was found, "
+               "change nothing\n"
                "  --version           print the version\n"
                "  --help              this text\n\n"
                "Settings (docs/settings.md):");
@@ -214,19 +216,25 @@ static int configure_box(struct opened *p, struct err *e)
     return rc < 0 ? rc : find_parts(p, e);
 }
 
-static int probe_box(const struct opened *p, bool print, struct err *e)
+static int probe_box(const struct opened *p, struct err *e)
 {
     struct box_fences *f = calloc(1, sizeof *f);
     if (f == NULL)
         return err_set(e, ERR_NOMEM, "out of memory");
     int rc = box_probe(&p->box, f, e);
-    for (size_t i = 0; print && i < f->n; i++)
-        (void)printf("sandbox: %-24s %s%s%s\n", f->fence[i].name, f->fence[i].have ? "yes" : "no",
-                     f->fence[i].have ? "" : ": ", f->fence[i].have ? "" : f->fence[i].text);
-    if (print)
-        (void)printf("sandbox: limits by cgroup %s\n", f->limits);
     free(f);
     return rc;
+}
+
+/* Without a sandbox, who can send code can do what the daemon can. */
+static int refuse_open_door(const struct opened *p, bool loopback_only, struct err *e)
+{
+    if (p->box.mode != BOX_OFF || loopback_only)
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "sandbox = off is refused when listening on other than loopback: functions would run with no fence "
+                   "at all for whoever can reach %s",
+                   settings_str(p->settings, SET_LISTEN));
 }
 
 /* --- the two processes -------------------------------------------------------------------------------------------- */
@@ -300,19 +308,44 @@ static int open_all(struct opened *p, const struct options *o, struct err *e)
     if (rc == 0)
         rc = configure_box(p, e);
     if (rc == 0)
-        rc = probe_box(p, o->check, e);
+        rc = probe_box(p, e);
     if (rc == 0)
         rc = datadir_credentials(&p->dir, &p->key, e);
     if (rc == 0)
         rc = listen_open(&p->listen, settings_str(p->settings, SET_LISTEN), e);
-    if (rc == 0 && p->box.mode == BOX_OFF && !p->listen.loopback_only)
-        rc = err_set(e, ERR_INVALID,
-                     "sandbox = off is refused when listening on other than loopback: functions would run with no "
-                     "fence at all for whoever can reach %s",
-                     p->listen.url);
+    if (rc == 0)
+        rc = refuse_open_door(p, p->listen.loopback_only, e);
     if (rc == 0)
         rc = listen_open_unix(&p->listen, p->dir.fd, "bide.sock", p->who.uid, p->who.gid, e);
     return rc;
+}
+
+/* --check: the same questions, in their order, each answered whatever became of those before it. */
+static int check(struct opened *p, const struct options *o)
+{
+    struct check c = {0};
+    struct err e = {0};
+    bool loopback_only = true;
+    int rc = settings_load(&p->settings, o->config, o->sets, o->n_sets, &e);
+    check_result(&c, "settings", rc, &e);
+    if (rc < 0)
+        return check_end(&c);
+    check_line(&c, CHECK_OK, "settings", "%s, %zu on the command line", o->config != NULL ? o->config : "no file",
+               o->n_sets);
+    rc = identity_find(&p->who, settings_str(p->settings, SET_USER), &e);
+    check_result(&c, "user", rc, &e);
+    if (rc == 0)
+        check_line(&c, CHECK_OK, "user", "the engine runs as uid %u", (unsigned)p->who.uid);
+    check_datadir(&c, o->data, &p->who, p->settings);
+    check_listen(&c, o->data, settings_str(p->settings, SET_LISTEN), &loopback_only);
+    rc = configure_box(p, &e);
+    check_result(&c, "installation and roles", rc, &e);
+    if (rc == 0) {
+        check_result(&c, "sandbox", refuse_open_door(p, loopback_only, &e), &e);
+        check_sandbox(&c, &p->box);
+        check_runtimes(&c, p->runtimes_dir);
+    }
+    return check_end(&c);
 }
 
 /* Descriptors are the ceiling of connections and workers: as many as may be had. */
@@ -336,13 +369,11 @@ int main(int argc, char **argv)
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
+    if (o.check)
+        return check(&p, &o);
     int rc = open_all(&p, &o, &e);
     if (rc < 0)
         return die(&e, rc);
-    if (o.check) {
-        (void)printf("settings, data directory %s and sandbox are fine\n", o.data);
-        return EXIT_SUCCESS;
-    }
     p.reload = (struct reload){.config = o.config, .sets = o.sets, .n_sets = o.n_sets, .sock = -1};
     if (p.box.mode == BOX_OFF)
         log_warn("bided", "sandbox = off: functions run with no fence at all");
