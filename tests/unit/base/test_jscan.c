@@ -1,0 +1,85 @@
+#include "testutil.h"
+
+#include "base/jscan.h"
+#include "base/signame.h"
+
+#include <signal.h>
+
+static bool valid(const char *text, int depth_max)
+{
+    return jscan_valid(text, strlen(text), depth_max);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"1",
+                                       "-0.5e+7",
+                                       "true",
+                                       "null",
+                                       " \"\\u00e9\\ud83d\\ude00\" ",
+                                       "[]",
+                                       "[1,[2,{\"a\":[]}]]",
+                                       "{ }",
+                                       "1e999",
+                                       "{\"a\":1 }\n",
+                                       "\"\xff\x80 x\"",
+                                       "{\"a\":1,\"a\":2}"};
+    static const char *const bad[] = {"",      "  ",        "01",       "1.",    "+1",      "tru",
+                                      "truex", "1 2",       "[1,]",     "{a:1}", "{\"a\"}", "\"\n\"",
+                                      "\"",    "\"\\x\"",   "[",        "]",     "nul",     "--1",
+                                      "{,}",   "\"\\u12\"", "{\"a\":}", "[1 2]", "\"a\"b",  "\xef\xbb\xbf{}"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        if (!valid(good[i], 8))
+            fail_msg("%s", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (valid(bad[i], 8))
+            fail_msg("%s", bad[i]);
+    assert_false(jscan_valid("1\0", 2, 8));
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    char text[2 * 2049 + 1];
+    assert_true(valid("[[1]]", 2));
+    assert_false(valid("[[1]]", 1));
+    memset(text, '[', 2048);
+    memset(text + 2048, ']', 2048);
+    text[4096] = '\0';
+    assert_true(valid(text, 2048));
+    assert_false(valid(text, 2046));
+}
+
+static void test_members(void **state)
+{
+    (void)state;
+    char a[8], b[4];
+    struct jscan_member m[] = {{.key = "a", .out = a, .cap = sizeof a}, {.key = "b", .out = b, .cap = sizeof b}};
+    static const char text[] = " {\"x\":{\"a\":\"inner\"},\"b\":\"x\xc3\xa4\xc3\xa4\",\"a\":\"o\\tk\"}";
+    assert_true(jscan_object(text, sizeof text - 1, 8, m, 2));
+    assert_string_equal(a, "o\tk");
+    assert_string_equal(b, "x\xc3\xa4"); /* cut before the character that does not fit */
+    assert_false(jscan_object("{\"a\":\"1\"", 8, 8, m, 2));
+    assert_string_equal(a, "");
+    assert_false(jscan_object("[]", 2, 8, m, 2));
+    assert_true(jscan_object("{\"a\":1,\"b\":null}", 16, 8, m, 2));
+    assert_string_equal(a, "");
+}
+
+static void test_signal_words(void **state)
+{
+    (void)state;
+    assert_string_equal(signal_words(SIGKILL), "killed");
+    assert_string_equal(signal_words(SIGSEGV), "segmentation fault");
+    assert_null(signal_words(0));
+    assert_null(signal_words(-1));
+    assert_null(signal_words(64));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_depth),
+                                       cmocka_unit_test(test_members), cmocka_unit_test(test_signal_words)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
