@@ -41,21 +41,22 @@ enum sup_event {
 };
 
 enum sup_action {
-    SUP_NOTHING = 1,   /* expected, and nothing is to be done */
-    SUP_ODD,           /* the executor process should not have said this: log, go on */
-    SUP_BUG,           /* our own bookkeeping cannot produce this */
-    SUP_REFUSE,        /* the runtime may not do this now: 403 InvalidStateTransition */
-    SUP_BEGIN_INIT,    /* sockets are here: serve the Runtime API, the init limit runs */
-    SUP_START_FAILED,  /* the platform could not start it */
-    SUP_START_GIVE_UP, /* no answer to the start: tell, and clean up silently */
-    SUP_READY,         /* first (or first new) request for work */
-    SUP_HOLD_POLL,     /* keep the request for work, if none is kept already */
-    SUP_INIT_ERROR,    /* keep the error; the exit decides */
-    SUP_INIT_EXITED,   /* init ended by exit: run it again, or fail */
-    SUP_INIT_LATE,     /* init limit passed: run it again with the function's timeout as limit, or fail */
-    SUP_INIT_AGAIN,    /* init ended with the error kept: run it again, or fail */
-    SUP_INIT_OOM,      /* memory ran out in init */
-    SUP_INIT_DEAD,     /* the box was lost in init: the platform's fault */
+    SUP_NOTHING = 1,      /* expected, and nothing is to be done */
+    SUP_ODD,              /* the executor process should not have said this: log, go on */
+    SUP_BUG,              /* our own bookkeeping cannot produce this */
+    SUP_REFUSE,           /* the runtime may not do this now: 403 InvalidStateTransition */
+    SUP_BEGIN_INIT,       /* sockets are here: serve the Runtime API, the init limit runs */
+    SUP_START_FAILED,     /* the platform could not start it */
+    SUP_START_GIVE_UP,    /* no answer to the start: tell, and clean up silently */
+    SUP_READY,            /* first (or first new) request for work */
+    SUP_HOLD_POLL,        /* keep the request for work, if none is kept already */
+    SUP_INIT_ERROR,       /* keep the error; the exit decides */
+    SUP_INIT_ERROR_EARLY, /* the same, by a runtime that was started anew, before the news of that */
+    SUP_INIT_EXITED,      /* init ended by exit: run it again, or fail */
+    SUP_INIT_LATE,        /* init limit passed: run it again with the function's timeout as limit, or fail */
+    SUP_INIT_AGAIN,       /* init ended with the error kept: run it again, or fail */
+    SUP_INIT_OOM,         /* memory ran out in init */
+    SUP_INIT_DEAD,        /* the box was lost in init: the platform's fault */
     SUP_FREEZE,
     SUP_HAND_OVER,        /* thaw if need be, give the invocation to the request for work */
     SUP_DOOM,             /* an invocation for a box that is being killed: disrupted when it is gone */

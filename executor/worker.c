@@ -134,6 +134,8 @@ uint64_t worker_peak_kb(struct worker *w)
 
 static void act_hold_poll(struct worker *w, struct httpd_req *req)
 {
+    if (w->state == SUP_RESETTING)
+        runtime_api_drop(w); /* an earlier one is of the runtime that is being killed */
     if (w->poll != NULL)
         runtime_api_not_now(req, w->state, SUP_EV_NEXT);
     else
@@ -223,6 +225,10 @@ void worker_happen(struct worker *w, enum sup_event ev, struct happening *h)
     case SUP_INIT_ERROR:
         startup_init_error(w, h);
         break;
+    case SUP_INIT_ERROR_EARLY:
+        startup_init(w);
+        startup_init_error(w, h);
+        break;
     case SUP_INIT_EXITED:
         startup_init_exited(w, &h->end);
         break;
@@ -277,6 +283,8 @@ void worker_happen(struct worker *w, enum sup_event ev, struct happening *h)
         break;
     case SUP_INIT_ANEW:
         startup_init(w);
+        if (w->poll != NULL)
+            startup_ready(w, w->poll);
         break;
     case SUP_RESET_LATE:
         act_reset_late(w);

@@ -209,6 +209,38 @@ static void a_timeout_answers_and_resets(void **state)
     end_box(&b, 1);
 }
 
+/* A small runtime asks for work before the executor process's word of it is read. */
+static void a_runtime_may_be_quicker_than_the_news_of_its_reset(void **state)
+{
+    (void)state;
+    static const char ping[] = "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct rig_box b, other;
+    struct rig_reply r;
+    rig_ready(&g, &b, 1, 1000);
+    rig_invoke(&g, 1, ID1, "{}");
+    (void)rig_expect(&g, PROTO_RESET, 1);
+    struct rig_event ev = rig_event(&g, RIG_RESULT, 1);
+    rig_event_done(&ev);
+    rig_disconnect(&b);
+    rig_next(&b);
+    other = b;
+    other.conn = -1;
+    rig_write(&other, ping, sizeof ping - 1); /* once it is answered, the request for work has been read */
+    rig_read(&other, &r);
+    assert_int_equal(r.status, 200);
+    rig_reply_done(&r);
+    rig_disconnect(&other);
+    rig_reset_done(&g, 1);
+    (void)rig_event(&g, RIG_READY, 1);
+    (void)rig_expect(&g, PROTO_READY, 1);
+    rig_invoke(&g, 1, ID2, "{}");
+    rig_work(&b, ID2, "{}");
+    rig_stop(&g, 1);
+    ev = rig_event(&g, RIG_RESULT, 1);
+    rig_event_done(&ev);
+    end_box(&b, 1);
+}
+
 static void a_slow_reset_ends_the_box(void **state)
 {
     (void)state;
@@ -351,9 +383,9 @@ static void idle_workers_are_frozen_and_thawed(void **state)
     end_box(&b, 1);
 }
 
-static void init_error_is_run_again_and_then_reported(void **state)
+/* early: the second runtime has failed before the news came that it runs. */
+static void init_fails(bool early)
 {
-    (void)state;
     struct rig_box b;
     static const char body[] =
         "{\"errorMessage\":\"no x\",\"errorType\":\"Runtime.ImportModuleError\",\"requestId\":\"\"}";
@@ -363,9 +395,11 @@ static void init_error_is_run_again_and_then_reported(void **state)
     for (int run = 0; run < 2; run++) {
         assert_int_equal(write(b.log, "oops\n", 5), 5);
         assert_int_equal(rig_post(&b, "init/error", "", body, sizeof body - 1, NULL), 202);
+        if (run == 1 && early)
+            rig_reset_done(&g, 1);
         rig_exited(&g, 1, 0, 1, 0, false);
         (void)rig_expect(&g, run == 0 ? PROTO_RESET : PROTO_STOP, 1);
-        if (run == 0)
+        if (run == 0 && !early)
             rig_reset_done(&g, 1);
         rig_disconnect(&b);
     }
@@ -391,6 +425,18 @@ static void init_error_is_run_again_and_then_reported(void **state)
     rig_dead(&g, 1, false);
     (void)rig_event(&g, RIG_GONE, 1);
     rig_box_close(&b);
+}
+
+static void init_error_is_run_again_and_then_reported(void **state)
+{
+    (void)state;
+    init_fails(false);
+}
+
+static void init_error_before_the_news_of_the_reset(void **state)
+{
+    (void)state;
+    init_fails(true);
 }
 
 static void an_exit_in_init_names_the_request_later(void **state)
@@ -600,6 +646,7 @@ int main(void)
         ROW(a_response_is_a_result_and_the_worker_is_ready_again),
         ROW(an_error_is_passed_on_verbatim),
         ROW(a_timeout_answers_and_resets),
+        ROW(a_runtime_may_be_quicker_than_the_news_of_its_reset),
         ROW_AT(a_slow_reset_ends_the_box, setup_quick_reset),
         ROW(an_exit_is_worded_as_lambda_does),
         ROW(last_words_count),
@@ -607,6 +654,7 @@ int main(void)
         ROW(a_lost_box_or_a_stop_is_a_disruption),
         ROW_AT(idle_workers_are_frozen_and_thawed, setup_quick_freeze),
         ROW(init_error_is_run_again_and_then_reported),
+        ROW(init_error_before_the_news_of_the_reset),
         ROW(an_exit_in_init_names_the_request_later),
         ROW_AT(a_late_init_is_repeated_with_the_time_limit, setup_quick_init),
         ROW(bootstraps_are_looked_for_in_two_places),
