@@ -16,7 +16,7 @@ struct reading {
     int line;
     bool matched;
     char star[RUNTIME_NAME_MAX + 1]; /* what the '*' stood for */
-    const char *install;
+    const char *install, *bootstrap;
     const char *interpreter[RUNTIME_PROGRAMS_MAX];
     size_t n_interpreters;
 };
@@ -127,6 +127,14 @@ static int set_yes_no(const struct reading *m, bool *ret, const char *value, str
     return 0;
 }
 
+static int set_bootstrap(struct reading *m, const char *value, struct err *e)
+{
+    size_t one = 0;
+    if (!name_ok(value))
+        return wrong(m, "a bootstrap is the name of a file in this folder", e);
+    return keep_in(m, &m->bootstrap, &one, 1, value, e);
+}
+
 static int set_key(struct reading *m, const char *key, const char *value, struct err *e)
 {
     struct runtime *r = m->r;
@@ -157,6 +165,8 @@ static int set_key(struct reading *m, const char *key, const char *value, struct
         return keep_in(m, &r->version, &one, 1, value, e);
     if (strcmp(key, "install") == 0)
         return keep_in(m, &m->install, &one, 1, value, e);
+    if (strcmp(key, "bootstrap") == 0)
+        return set_bootstrap(m, value, e);
     return wrong(m, "unknown key", e);
 }
 
@@ -220,6 +230,18 @@ static int pick_interpreter(struct reading *m, struct err *e)
                    tried, m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
 }
 
+static int take_bootstrap(struct reading *m, int dir_fd, struct err *e)
+{
+    struct runtime *r = m->r;
+    char path[2 * RUNTIME_NAME_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/%s", m->folder, m->bootstrap);
+    if (faccessat(dir_fd, path, X_OK, 0) < 0)
+        return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run: its program %s is not installed.", r->name,
+                       path);
+    (void)snprintf(path, sizeof path, "/var/runtime/%s", m->bootstrap);
+    return keep_in(m, r->program, &r->n_programs, RUNTIME_PROGRAMS_MAX, path, e);
+}
+
 /* 0: r is filled; ERR_NOTFOUND with *ret_matched false: this folder is for others. */
 static int read_manifest(int dir_fd, const char *folder, struct runtime *r, bool *ret_matched, struct err *e)
 {
@@ -248,8 +270,10 @@ static int read_manifest(int dir_fd, const char *folder, struct runtime *r, bool
     if (rc < 0)
         goto out;
     r->own_program = r->n_programs > 0;
-    if (r->own_program == (m.n_interpreters > 0))
-        rc = wrong(&m, "either interpreter or program is wanted", e);
+    if (r->own_program + (m.n_interpreters > 0) + (m.bootstrap != NULL) != 1)
+        rc = wrong(&m, "one of interpreter, program and bootstrap is wanted", e);
+    else if (m.bootstrap != NULL)
+        rc = take_bootstrap(&m, dir_fd, e);
     else if (!r->own_program)
         rc = pick_interpreter(&m, e);
 out:

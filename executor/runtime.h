@@ -6,8 +6,8 @@
  *
  *   serves       name or pattern with one '*' that this folder runs; at least one
  *   interpreter  absolute path below /usr (a box sees no other programs); the first that is there on this host is run
- *   program      path in the box, brought by the function; the first that exists there is run. Exactly one of
- *                interpreter and program must be given
+ *   program      path in the box, brought by the function; the first that exists there is run
+ *   bootstrap    name of a program in this folder. Exactly one of interpreter, program and bootstrap must be given
  *   arg          argument of the program, in order; `{memory:N}` in it stands for N per cent of the function's
  * MemorySize, in MB env          NAME=VALUE version      text for the log's INIT_START line, as "python:3.*"
  *   execution_env  `no`: AWS_EXECUTION_ENV stays unset

@@ -209,7 +209,7 @@ void startup_init_error(struct worker *w, struct happening *h)
 }
 
 /* exec itself failed. What the function brought is its own fault, and Lambda looks in two places; an interpreter that
- * is gone is the host's. */
+ * is gone, or a bootstrap, is the host's. */
 static void exec_failed(struct worker *w, int exec_errno)
 {
     const struct launch *l = w->launch;

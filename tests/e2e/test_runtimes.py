@@ -53,6 +53,27 @@ exports.handler = async (event, context) => {
 };
 """
 
+EXEC = r"""#!/bin/sh
+event=$(cat; echo .)
+event=${event%.}
+field() { printf %s "$event" | sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p'; }
+case $event in
+*'"kind": "raise"'*) echo "no: $(field text)" >&2; exit 9 ;;
+*'"kind": "exit0"'*) exit 0 ;;
+*'"kind": "exit3"'*) exit 3 ;;
+*'"kind": "signal"'*) name=$(field name); kill -"${name#SIG}" $$ ;;
+*'"kind": "sleep"'*) sleep 60 ;;
+*'"kind": "memory"'*) exec python3 -c 'print(len(bytearray(400 << 20)))' ;;
+*'"kind": "log"'*) echo 'a line' >&2; echo 'to stderr' >&2 ;;
+*'"kind": "big"'*) printf '"'; head -c "$(field size)" /dev/zero | tr '\0' x; printf '"' ;;
+*'"kind": "length"'*) x=$(field data); echo "${#x}" ;;
+*'"kind": "env"'*) python3 -c 'import json, os, sys; print(json.dumps([os.environ[n] for n in json.loads(sys.argv[1])["names"]]))' "$event" ;;
+*'"kind": "tmp"'*) printf x >>/tmp/n; wc -c </tmp/n ;;
+*'"kind": "calls"'*) echo 1 ;;
+*) printf %s "$event" ;;
+esac
+"""
+
 EXITED = "Runtime exited with error: "
 
 
@@ -73,6 +94,9 @@ LANGS = {
     "nodejs": Lang("nodejs20.x", {"app.js": NODEJS}, "app.handler", ("RangeError", "no: x", "trace"),
                    "Runtime exited without providing a reason", EXITED + "exit status 3", EXITED + "signal: segmentation fault",
                    ({"app.js": "require('nosuchmodule');\n"}, "Runtime.ImportModuleError"), True),
+    "exec": Lang("exec", {"bin/job.sh": EXEC}, "bin/job.sh", ("Runtime.ExitError", "exit status 9: no: x", "stderr"),
+                 None, "exit status 3", "signal: segmentation fault",
+                 ({"job.sh": "#!/bin/sh\n"}, "Runtime.HandlerNotFound"), False),
 }
 
 
@@ -117,10 +141,10 @@ def every(**kw):
 
 def test_runtimes_answer():
     env = {"Variables": {"COLOUR": "blue green", "EMPTY1": ""}}
-    for lang, f in every(MemorySize=256, Timeout=30, Environment=env):
+    for lang, f in every(MemorySize=1024, Timeout=30, Environment=env):
         expect(f.result("echo", a=[1, 2.5, None, "é☃"]) == {"kind": "echo", "a": [1, 2.5, None, "é☃"]}, f.name)
         names = ["COLOUR", "EMPTY1", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_REGION", "TZ", "_HANDLER"]
-        expect(f.result("env", names=names) == ["blue green", "", f.name, "256", "us-east-1", ":UTC", lang.handler], f.name)
+        expect(f.result("env", names=names) == ["blue green", "", f.name, "1024", "us-east-1", ":UTC", lang.handler], f.name)
         expect([f.result("tmp") for _ in range(3)] == [1, 2, 3], f.name, "/tmp is not kept")
         first = f.result("calls")
         expect(f.result("calls") == (first + 1 if lang.warm else first), f.name)

@@ -83,6 +83,22 @@ static void own_programs_are_all_kept(void **state)
     assert_false(r.execution_env || r.wrapper);
 }
 
+static void a_bootstrap_is_in_the_folder(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char path[128];
+    put("b", "serves = b\nbootstrap = boot\narg = -v\n");
+    assert_int_equal(runtime_find(dir, "b", &r, &e), ERR_NOTFOUND);
+    assert_string_equal(e.text, "The runtime b cannot be run: its program b/boot is not installed.");
+    (void)snprintf(path, sizeof path, "%s/b/boot", dir);
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755));
+    assert_int_equal(runtime_find(dir, "b", &r, &e), 0);
+    assert_string_equal(r.program[0], "/var/runtime/boot");
+    assert_int_equal(r.n_programs, 1);
+    assert_false(r.own_program);
+}
+
 static void a_missing_interpreter_says_what_to_install(void **state)
 {
     (void)state;
@@ -108,18 +124,22 @@ static void wrong_manifests_name_their_line(void **state)
         "serves = w\narg = --x={memory:101}\n",
         "serves = w\narg = {memory:5\n",
         "serves = w\narg = {mem}\n",
+        "serves = w\nbootstrap = ../b\n",
+        "serves = w\nbootstrap = a/b\n",
         "serves = w\nenv = NOVALUE\n",
         "serves = w\nwrapper = maybe\n",
         "serves = w\nprogram = relative\n",
         "serves = w\nprogram = /var/task/../x\n",
         "serves = w\narg = 1\n",
         "serves = w\nprogram = /a\ninterpreter = /usr/bin/sh\n",
+        "serves = w\nprogram = /a\nbootstrap = b\n",
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct err e = {0};
         put("w", rows[i]);
         assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_INVALID);
-        assert_non_null(strstr(e.text, i < 11 ? "runtime w: manifest line 2: " : "either interpreter or program"));
+        assert_non_null(strstr(e.text, i < 13 ? "runtime w: manifest line 2: "
+                                              : "one of interpreter, program and bootstrap is wanted"));
     }
 }
 
@@ -216,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(patterns_and_stars, setup, teardown),
         cmocka_unit_test_setup_teardown(own_programs_are_all_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bootstrap_is_in_the_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_interpreter_says_what_to_install, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_manifests_name_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(too_much_of_anything_is_refused, setup, teardown),
