@@ -27,3 +27,7 @@ def test_pipeline():
 
 def test_webhook_relay():
     follow("webhook-relay")
+
+
+def test_shell_job():
+    follow("shell-job")
