@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
@@ -25,21 +24,14 @@
 #include "executor_box/box.h"
 #include "identity.h"
 #include "listen.h"
+#include "options.h"
 #include "reload.h"
 
 #ifndef BIDE_VERSION
 #error "the build gives BIDE_VERSION"
 #endif
 
-enum { EXIT_BAD_USAGE = 2, SETS_MAX = 128, SMALLEST_WORKER_MB = 128 };
-
-struct options {
-    const char *data;
-    const char *config;
-    const char *sets[SETS_MAX];
-    size_t n_sets;
-    bool check;
-};
+enum { SMALLEST_WORKER_MB = 128 };
 
 /* Everything opened before the two processes part. */
 struct opened {
@@ -54,87 +46,10 @@ struct opened {
     struct reload reload; /* this process's end */
 };
 
-static void help(void)
-{
-    (void)puts("Usage: bided [--data DIR] [--listen ADDR:PORT] [--config FILE] [--set KEY=VALUE]... [--check]\n\n"
-               "Runs AWS Lambda's asynchronous contract on this machine.\n\n"
-               "Options:\n"
-               "  --data DIR          data directory (default $BIDE_DATA, then /var/lib/bide); made when missing\n"
-               "  --listen ADDR:PORT  where to serve (default 127.0.0.1:9310; port 0 picks one)\n"
-               "  --config FILE       settings file\n"
-               "  --set KEY=VALUE     one setting; wins over the file; may be repeated\n"
-               "  --check             look at settings, directory, address, sandbox and runtimes, say what was found, "
-               "change nothing\n"
-               "  --version           print the version\n"
-               "  --help              this text\n\n"
-               "Settings (docs/settings.md):");
-    for (int k = 0; k < SETTING_COUNT; k++) {
-        const struct setting_info *i = setting_info((enum setting)k);
-        (void)printf("  %-28s %s (default %s)\n", i->key, i->help, i->default_text);
-    }
-}
-
 static int die(const struct err *e, int code)
 {
     (void)fprintf(stderr, "bided: %s\n", e->text[0] != '\0' ? e->text : err_name(code));
     return EXIT_FAILURE;
-}
-
-/* 0, or -1 with *ret_exit set: the program is to end with it. */
-static int parse_options(int argc, char **argv, struct options *o, int *ret_exit)
-{
-    static const struct option longs[] = {
-        {"data", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
-        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
-        {"check", no_argument, NULL, 'k'},        {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
-    };
-    static char listen_set_text[160];
-    int c;
-    *ret_exit = EXIT_SUCCESS;
-    o->data = getenv("BIDE_DATA");
-    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        switch (c) {
-        case 'd':
-            o->data = optarg;
-            break;
-        case 'c':
-            o->config = optarg;
-            break;
-        case 'k':
-            o->check = true;
-            break;
-        case 'l':
-        case 's':
-            if (o->n_sets == SETS_MAX) {
-                (void)fprintf(stderr, "bided: more than %d settings on the command line\n", SETS_MAX);
-                *ret_exit = EXIT_BAD_USAGE;
-                return -1;
-            }
-            if (c == 'l')
-                (void)snprintf(listen_set_text, sizeof listen_set_text, "listen=%s", optarg);
-            o->sets[o->n_sets++] = c == 'l' ? listen_set_text : optarg;
-            break;
-        case 'v':
-            (void)puts("bided " BIDE_VERSION);
-            return -1;
-        case 'h':
-            help();
-            return -1;
-        default:
-            (void)fputs("Try: bided --help\n", stderr);
-            *ret_exit = EXIT_BAD_USAGE;
-            return -1;
-        }
-    }
-    if (optind < argc) {
-        (void)fprintf(stderr, "bided: \"%s\": takes no arguments\nTry: bided --help\n", argv[optind]);
-        *ret_exit = EXIT_BAD_USAGE;
-        return -1;
-    }
-    if (o->data == NULL || o->data[0] == '\0')
-        o->data = "/var/lib/bide";
-    return 0;
 }
 
 /* --- the executor process's part ---------------------------------------------------------------------------------- */
@@ -364,7 +279,7 @@ int main(int argc, char **argv)
     struct opened p = {.box = {.code_fd = -1, .runtimes_fd = -1, .init_fd = -1, .workers_fd = -1}, .dir = {.fd = -1}};
     struct err e = {0};
     int status;
-    if (parse_options(argc, argv, &o, &status) < 0)
+    if (options_parse(argc, argv, BIDE_VERSION, &o, &status) < 0)
         return status;
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);
