@@ -35,6 +35,15 @@ def test_cli():
     follow("docs/cli.md")
 
 
+def test_handlers():
+    follow("docs/handlers.md")
+
+
+def test_http():
+    follow("docs/api.md")
+    follow("docs/operations.md")
+
+
 def test_readme_clients():
     orders = ("deploy", os.path.join(papers.TOP, "examples", "orders"), "--name", "orders", "--runtime", "python3.12",
               "--handler", "app.handler")
