@@ -1,5 +1,7 @@
 """/metrics: a known workload, and every counter as it must be."""
 import json
+import os
+import signal
 import socket
 import threading
 import urllib.error
@@ -64,6 +66,11 @@ def agrees(b, m):
     expect(st["dlq"]["held"] == m.total("bide_function_held_events") == 0, st["dlq"])
     ages = [v for state in ("queued", "running", "waiting") for v in m.all("bide_function_oldest_event_age_seconds", state=state).values()]
     expect((st["oldest"]["age_ms"] if st["oldest"] else 0) == 1000 * max(ages), st["oldest"], ages)
+
+
+def boxes(b):
+    """The executor process's children but for the first, which is the engine."""
+    return [int(p) for p in open("/proc/%d/task/%d/children" % (b.proc.pid, b.proc.pid)).read().split()[1:]]
 
 
 def test_known_workload():
@@ -167,6 +174,42 @@ def test_busy_worker_and_restart():
         # Counted since the start, but for the books.
         expect(m.value("bide_events_accepted_total") == 1 and m.value("bide_accept_seconds_count") == 0)
         expect(m.value("bide_async_events_received_total", function="f") == 0)
+
+
+def test_what_keeps_work_from_being_done():
+    """Paused, too big for the host, no room to die in, and a worker that was killed: each is told as what it is."""
+    with Bided("clock=virtual", "worker.memory=256MiB", "dlq.max_bytes=0") as b:
+        c = b.make("paused", CODE)
+        b.make("big", CODE, MemorySize=512)
+        b.make("bad", CODE)
+        b.make("hit", CODE, Timeout=60)
+        b.bide("pause", "paused")
+        send(c, "paused", 2)
+        send(c, "big", 1)
+        b.drained(lambda e: e["queued"] == 3)
+        m = scrape(b)
+        flags = lambda name: {dict(k)["function"]: v for k, v in m.all(name).items()}  # noqa: E731
+        expect(flags("bide_function_paused") == {"paused": 1, "big": 0, "bad": 0, "hit": 0})
+        expect(flags("bide_function_fault") == {"paused": 0, "big": 1, "bad": 0, "hit": 0})
+        expect(m.value("bide_worker_memory_limit_bytes") == 256 * 2**20)
+        c.put_function_event_invoke_config(FunctionName="bad", MaximumRetryAttempts=0)
+        send(c, "bad", 1, "fail")
+        b.drained(lambda e: e["waiting"] == 1)
+        m = scrape(b)
+        expect(flags("bide_function_held_events") == {"paused": 0, "big": 0, "bad": 1, "hit": 0})
+        expect(m.value("bide_dlq_full") == 1 and m.total("bide_async_events_dropped_total") == 0)
+        status = b.bide("status")
+        expect(json.loads(b.bide("status", "--json").stdout)["dlq"]["held"] == 1 and "1 event" in status.stdout, status.stdout)
+        # The runtime is killed from outside: no fault of the function's.
+        send(c, "hit", 1, "hang")
+        b.drained(lambda e: e["running"] == 1)
+        for pid in boxes(b):
+            os.kill(pid, signal.SIGKILL)
+        m = until(lambda: (lambda s: s if s.value("bide_disruptions_total", function="hit") else None)(scrape(b)), what="a disruption")
+        expect(m.value("bide_disruptions_total", function="hit") == 1 and m.total("bide_errors_total", function="hit") == 0)
+        expect(m.value("bide_invocations_total", function="hit", type="event") == 0)
+        for name in ("big", "hit", "bad", "paused"):
+            c.delete_function(FunctionName=name)
 
 
 def test_access():
