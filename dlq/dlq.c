@@ -42,16 +42,25 @@ static void copy(char *out, size_t cap, const char *s)
     out[n] = '\0';
 }
 
+uint64_t letter_bytes(size_t payload_len, const struct attempt *attempts, size_t n)
+{
+    enum { FIXED_BYTES = 512 }; /* the event's record, its id and the letter, roughly */
+    uint64_t bytes = FIXED_BYTES + payload_len;
+    for (size_t i = 0; i < n; i++)
+        bytes += 64 + attempts[i].error_len + attempts[i].log_tail_len;
+    return bytes;
+}
+
 /* The queue calls this inside the transaction that takes the event out of its indexes. */
 static int write_letter(struct store_txn *t, const struct event *ev, const struct attempt *attempts, size_t n,
                         void *arg)
 {
     struct dlq *d = arg;
-    enum { FIXED_BYTES = 512 }; /* the event's record, its id and the letter, roughly */
-    struct letter l = {.place = d->now.next_place, .seq = ev->seq, .bytes = FIXED_BYTES + ev->payload_len};
+    struct letter l = {.place = d->now.next_place,
+                       .seq = ev->seq,
+                       .bytes = letter_bytes(ev->payload_len, attempts, n),
+                       .kept_from_ms = d->kept_from_ms};
     uint8_t place[8], seq[8];
-    for (size_t i = 0; i < n; i++)
-        l.bytes += 64 + attempts[i].error_len + attempts[i].log_tail_len;
     if (d->now.bytes + l.bytes > d->opts.max_bytes)
         return ERR_FULL;
     if (n > 0) {

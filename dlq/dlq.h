@@ -75,6 +75,16 @@ int dlq_replay_one(struct dlq *d, const struct id *id, bool again, dlq_resolve_c
 int dlq_replay_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_t max_n,
                      dlq_resolve_cb *resolve, void *resolve_arg, dlq_replay_cb *cb, void *arg) BIDE_MUST_USE;
 
+/* Put letters from elsewhere in, at most 1000 in one transaction; the letters stay the caller's until cb. Those whose
+ * event id is known are left alone. next < n: there is no room (dlq.max_bytes) for that one; those before it are in.
+ * Retention counts from now, not from their death. By cb: ERR_FULL inside the store's reserve; nothing is in then. */
+struct dlq_import_result {
+    uint64_t imported, known;
+    size_t next;
+};
+typedef void dlq_import_cb(int err, const struct dlq_import_result *r, void *arg);
+int dlq_import(struct dlq *d, const struct queue_import *letters, size_t n, dlq_import_cb *cb, void *arg) BIDE_MUST_USE;
+
 /* Remove by id, or a chunk by filter (of up to max_n, at most 1000); they become `removed`. */
 typedef void dlq_rm_cb(int err, uint64_t removed, uint64_t cursor, void *arg);
 int dlq_remove_one(struct dlq *d, const struct id *id, dlq_rm_cb *cb, void *arg) BIDE_MUST_USE;

@@ -9,7 +9,7 @@
 #include "dlq.h"
 
 enum {
-    LETTER_RECORD_VERSION = 1,
+    LETTER_RECORD_VERSION = 2, /* 1 is still written when it says all */
     LETTER_RECORD_MAX = 4096,
     TOTALS_RECORD_VERSION = 1,
     LOOK_MAX = 2000,           /* letters one call looks at */
@@ -22,7 +22,8 @@ enum {
 struct letter {
     uint64_t place;
     uint64_t seq;
-    uint64_t bytes; /* what it is counted with */
+    uint64_t bytes;       /* what it is counted with */
+    int64_t kept_from_ms; /* retention counts from here; 0: from its death */
     char error_type[QUEUE_TYPE_MAX + 1];
     char error_message[QUEUE_MESSAGE_MAX + 1];
 };
@@ -39,7 +40,8 @@ struct dlq {
     struct store_table *dead, *deadseq, *meta;
     struct totals now, saved; /* the writing thread's */
     bool dirty;
-    struct buf scratch; /* the writing thread's */
+    int64_t kept_from_ms; /* of the letter being imported; 0: none is */
+    struct buf scratch;   /* the writing thread's */
 };
 
 /* record.c */
@@ -52,6 +54,8 @@ int totals_decode(struct slice val, struct totals *ret) BIDE_MUST_USE;
 int dlq_totals_in(struct dlq *d, struct store_txn *t, struct totals *ret) BIDE_MUST_USE;
 int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct letter *ret) BIDE_MUST_USE;
 uint64_t place_of(struct slice key);
+/* What a letter is counted with. */
+uint64_t letter_bytes(size_t payload_len, const struct attempt *attempts, size_t n);
 /* The event behind a letter passes the filter. */
 bool letter_matches(const struct dlq_filter *f, const struct event *ev);
 

@@ -5,13 +5,16 @@
 int letter_encode(struct buf *b, const struct letter *l)
 {
     struct pack p;
-    record_begin(b, &p, LETTER_RECORD_VERSION);
-    pack_array(&p, 4);
+    bool kept = l->kept_from_ms != 0; /* version 1 says all of the others, and an older bided can read it */
+    record_begin(b, &p, kept ? 2 : 1);
+    pack_array(&p, kept ? 5 : 4);
     pack_uint(&p, l->seq);
     pack_uint(&p, l->bytes);
     /* Text from a function may hold anything: stored as bytes. */
     pack_bin(&p, l->error_type, strlen(l->error_type));
     pack_bin(&p, l->error_message, strlen(l->error_message));
+    if (kept)
+        pack_int(&p, l->kept_from_ms);
     return record_end(b, &p);
 }
 
@@ -38,6 +41,7 @@ int letter_decode(struct slice key, struct slice val, struct letter *ret)
     ret->bytes = unpack_uint(&u);
     get_text(&u, ret->error_type, sizeof ret->error_type);
     get_text(&u, ret->error_message, sizeof ret->error_message);
+    ret->kept_from_ms = version >= 2 ? unpack_int(&u) : 0;
     rc = unpack_finish(&u);
     unpack_done(&u);
     return rc;

@@ -67,9 +67,15 @@ static int one_run(struct store_txn *t, void *arg)
     return rc < 0 ? rc : remove_letter(x->d, t, &l, &ev);
 }
 
-static bool goes(const struct rm_op *x, const struct event *ev)
+/* Retention counts from here. */
+static int64_t kept_from(const struct letter *l, const struct event *ev)
 {
-    return x->by_age ? x->now_ms - ev->ended_at_ms > atomic_load(&x->d->retention_ms) : letter_matches(&x->f, ev);
+    return l->kept_from_ms > ev->ended_at_ms ? l->kept_from_ms : ev->ended_at_ms;
+}
+
+static bool goes(const struct rm_op *x, const struct letter *l, const struct event *ev)
+{
+    return x->by_age ? x->now_ms - kept_from(l, ev) > atomic_load(&x->d->retention_ms) : letter_matches(&x->f, ev);
 }
 
 static int chunk_run(struct store_txn *t, void *arg)
@@ -104,10 +110,10 @@ static int chunk_run(struct store_txn *t, void *arg)
         from++;
         if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0)
             continue;
-        if (goes(x, &ev)) {
+        if (goes(x, &l, &ev)) {
             rc = remove_letter(d, t, &l, &ev);
             x->n += rc == 0;
-        } else if (x->by_age && ev.ended_at_ms <= x->now_ms) {
+        } else if (x->by_age && kept_from(&l, &ev) <= x->now_ms) {
             break; /* oldest first: the rest is younger. One that died in the future, when the clock was wrong, is not
                     * asked: it would keep all behind it */
         }

@@ -16,7 +16,7 @@
  *            +--------------------> cancelled --)---------------------> removed
  */
 static const unsigned allowed[EVENT_STATES] = {
-    [EVENT_NONE] = TO(EVENT_QUEUED),
+    [EVENT_NONE] = TO(EVENT_QUEUED) | TO(EVENT_DEAD) | TO(EVENT_REPLAYED), /* the latter two: imported */
     [EVENT_QUEUED] = TO(EVENT_RUNNING) | TO(EVENT_DEAD) | TO(EVENT_CANCELLED) | TO(EVENT_WAITING),
     [EVENT_RUNNING] = TO(EVENT_DONE) | TO(EVENT_WAITING) | TO(EVENT_DEAD) | TO(EVENT_QUEUED) | TO(EVENT_CANCELLED),
     [EVENT_WAITING] = TO(EVENT_QUEUED) | TO(EVENT_DEAD) | TO(EVENT_CANCELLED) | TO(EVENT_WAITING),

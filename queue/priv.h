@@ -108,6 +108,8 @@ int row_finish(struct queue *q, struct store_txn *t, const struct stored *s) BID
 int row_attempts(struct queue *q, struct store_txn *t, const struct stored *s, queue_attempt_cb *cb,
                  void *arg) BIDE_MUST_USE;
 
+/* run.c: an attempt that ended, counted and added to the record and, when it has details, to their own row */
+int attempt_keep(struct queue *q, struct store_txn *t, struct stored *s, const struct attempt *a) BIDE_MUST_USE;
 /* run.c: a running event, counted nowhere, ends as done or cancelled */
 int run_finish(struct queue *q, struct store_txn *t, struct stored *s, enum event_state state) BIDE_MUST_USE;
 

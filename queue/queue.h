@@ -325,6 +325,18 @@ typedef int queue_dead_cb(struct store_txn *t, const struct event *ev, const str
                           size_t n_attempts, void *arg);
 void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg); /* before queue_recover */
 
+/* A letter that comes from elsewhere enters as accepted and dead (or replayed: ev.state) in one move, with its id,
+ * times and attempts; the dead-letter writer is called as at a death. Everything is borrowed for the call. ERR_EXISTS:
+ * the id is known; nothing was written. */
+struct queue_import {
+    struct event ev; /* seq, payload_len, due and run are the queue's own; fid 0: no function of this name is there */
+    const struct attempt *attempts; /* at most QUEUE_ATTEMPTS_MAX; ev.attempts may count more */
+    size_t n_attempts;
+    const void *payload;
+    size_t payload_len;
+};
+int queue_import_in(struct queue *q, struct store_txn *t, const struct queue_import *in) BIDE_MUST_USE;
+
 /* dead -> replayed or removed, inside the dead-letter store's transaction: books, index, payload. */
 int queue_dead_replayed_in(struct queue *q, struct store_txn *t, uint64_t seq, const struct id *as) BIDE_MUST_USE;
 int queue_dead_removed_in(struct queue *q, struct store_txn *t, uint64_t seq) BIDE_MUST_USE;

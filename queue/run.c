@@ -79,8 +79,7 @@ static size_t attempt_bytes(const struct attempt *a)
            (a->error_message != NULL ? strlen(a->error_message) + 1 : 0) + a->error_len + a->log_tail_len;
 }
 
-/* Add the attempt that ended to the record and, when it has details, their own row. */
-static int add_attempt(struct queue *q, struct store_txn *t, struct stored *s, const struct attempt *a)
+int attempt_keep(struct queue *q, struct store_txn *t, struct stored *s, const struct attempt *a)
 {
     s->ev.attempts++;
     if (s->n_briefs == QUEUE_ATTEMPTS_MAX)
@@ -191,7 +190,7 @@ static int settle_run(struct store_txn *t, void *arg)
     if (rc == 0)
         rc = books_leave(q, s.ev.fid, EVENT_RUNNING);
     if (rc == 0 && x->s.counts)
-        rc = add_attempt(q, t, &s, &x->s.attempt);
+        rc = attempt_keep(q, t, &s, &x->s.attempt);
     if (rc == 0)
         rc = apply(q, t, &s, &x->s);
     x->base.ev = s.ev;

@@ -11,6 +11,8 @@ static const struct {
     enum event_state from, to;
 } rows[] = {
     {EVENT_NONE, EVENT_QUEUED},       /* accept */
+    {EVENT_NONE, EVENT_DEAD},         /* import */
+    {EVENT_NONE, EVENT_REPLAYED},     /* import */
     {EVENT_QUEUED, EVENT_RUNNING},    /* start */
     {EVENT_QUEUED, EVENT_DEAD},       /* expired, no concurrency, function deleted */
     {EVENT_QUEUED, EVENT_CANCELLED},  /* operator */

@@ -279,6 +279,50 @@ static void step_remove(struct fix *f, struct model *m)
     m->there = false;
 }
 
+struct incoming {
+    struct queue *q;
+    struct queue_import in;
+};
+
+static int import_one(struct store_txn *t, void *arg)
+{
+    const struct incoming *x = arg;
+    return queue_import_in(x->q, t, &x->in);
+}
+
+/* A letter from elsewhere, or one whose id is known. */
+static void step_import(struct fix *f, uint64_t *seed, const struct model *known)
+{
+    bool again = known->there && test_rand(seed) % 2 == 0;
+    static const struct attempt a = {.outcome = OUTCOME_EXITED, .error_type = "E", .exit_code = 1, .version = "1"};
+    struct incoming x = {.q = f->q,
+                         .in = {.ev = {.id = again ? known->ev.id : id_new(&f->ids, FIX_EPOCH),
+                                       .fid = test_rand(seed) % (FUNCTIONS + 1),
+                                       .state = EVENT_DEAD,
+                                       .condition = CONDITION_DISRUPTED,
+                                       .accepted_at_ms = 5,
+                                       .ended_at_ms = 6,
+                                       .attempts = 1,
+                                       .disruptions = 2,
+                                       .name = "elsewhere"},
+                                .attempts = &a,
+                                .n_attempts = 1,
+                                .payload = "payload",
+                                .payload_len = 7}};
+    if (n_model == EVENTS)
+        return;
+    int rc = try_txn(f, import_one, &x);
+    assert_rc(rc, again ? ERR_EXISTS : f->dead_full ? ERR_FULL : 0);
+    if (rc < 0)
+        return;
+    struct model *m = &model[n_model++];
+    *m = (struct model){.there = true, .ev = x.in.ev};
+    m->ev.seq = n_model;
+    want.accepted++;
+    want.dead++;
+    check(f, m);
+}
+
 static void step_restart(struct fix *f)
 {
     uint64_t running = want.running;
@@ -339,6 +383,8 @@ static void play(uint64_t seed)
             step_delete(&f, &seed);
         else if (i % 8 == 4)
             step_purge(&f, &seed);
+        else
+            step_import(&f, &seed, m);
         check(&f, m);
         if (i % 100 == 0)
             check_all(&f);
