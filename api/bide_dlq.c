@@ -41,21 +41,28 @@ static int parse_condition(const char *v, enum condition *ret)
     return ERR_INVALID;
 }
 
-static void build_list(struct call *c, struct json_out *o, struct fault *f)
+int bide_dlq_filter(struct call *c, struct dlq_filter *ret, char *name, size_t cap, struct fault *f)
 {
-    char name[SEGMENT_MAX], condition[64], replayed[8];
-    uint32_t limit;
-    uint64_t cursor, next = 0;
-    struct dlq_filter filter = {.function = name};
-    if (build_page(c, &limit, &cursor, f) < 0 || build_filter(c, "function", name, sizeof(name), f) < 0 ||
+    char condition[64], replayed[8];
+    *ret = (struct dlq_filter){.function = name};
+    if (build_filter(c, "function", name, cap, f) < 0 ||
         build_filter(c, "condition", condition, sizeof(condition), f) < 0 ||
         build_filter(c, "replayed", replayed, sizeof(replayed), f) < 0)
+        return ERR_INVALID;
+    ret->replayed_too = strcmp(replayed, "1") == 0;
+    if (parse_condition(condition, &ret->condition) < 0)
+        return fault_set(f, FAULT_VALIDATION, "'%s' is not a condition", condition);
+    return 0;
+}
+
+static void build_list(struct call *c, struct json_out *o, struct fault *f)
+{
+    char name[SEGMENT_MAX];
+    uint32_t limit;
+    uint64_t cursor, next = 0;
+    struct dlq_filter filter;
+    if (build_page(c, &limit, &cursor, f) < 0 || bide_dlq_filter(c, &filter, name, sizeof(name), f) < 0)
         return;
-    if (parse_condition(condition, &filter.condition) < 0) {
-        (void)fault_set(f, FAULT_VALIDATION, "'%s' is not a condition", condition);
-        return;
-    }
-    filter.replayed_too = strcmp(replayed, "1") == 0;
     out_begin(o, NULL, '{');
     out_begin(o, "items", '[');
     int r = dlq_list(c->api->d.dlq, &filter, cursor, limit, put_item, o, &next);

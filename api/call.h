@@ -18,13 +18,14 @@
 #include "tally.h"
 
 enum {
-    SEGMENT_MAX = 512,              /* bytes of one decoded path argument */
-    KEY_CACHE = 16,                 /* signing keys kept: a few clients, two days */
-    INLINE_BODY_MAX = 64 * 1024,    /* longer bodies are hashed and parsed on the worker threads */
-    CONTROL_BODY_MAX = 1024 * 1024, /* control documents without code */
-    INVOKE_BODY_MAX = 6291456,      /* Lambda: 4.4 */
-    CODE_BODY_MAX = 70167211,       /* Lambda: 3.2 */
-    REPLY_MAX = 16 * 1024 * 1024,   /* a JSON answer of ours */
+    SEGMENT_MAX = 512,                   /* bytes of one decoded path argument */
+    KEY_CACHE = 16,                      /* signing keys kept: a few clients, two days */
+    INLINE_BODY_MAX = 64 * 1024,         /* longer bodies are hashed and parsed on the worker threads */
+    CONTROL_BODY_MAX = 1024 * 1024,      /* control documents without code */
+    LETTERS_BODY_MAX = 16 * 1024 * 1024, /* lines of an import: one line may be a long one */
+    INVOKE_BODY_MAX = 6291456,           /* Lambda: 4.4 */
+    CODE_BODY_MAX = 70167211,            /* Lambda: 3.2 */
+    REPLY_MAX = 16 * 1024 * 1024,        /* a JSON answer of ours */
     POOL_JOBS_MAX = 64,
     POOL_THREADS = 2,
 };

@@ -42,6 +42,18 @@ static size_t utf8_len(const unsigned char *p, size_t left)
     return 0;
 }
 
+bool out_is_text(const char *s, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)s, *end = p + len;
+    while (p < end) {
+        size_t n = *p == '\0' ? 0 : *p < 0x80 ? 1 : utf8_len(p, (size_t)(end - p));
+        if (n == 0)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
 static void put_escape(struct json_out *o, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";

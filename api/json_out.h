@@ -29,6 +29,8 @@ void out_begin(struct json_out *o, const char *key, char bracket); /* '{' or '['
 void out_end(struct json_out *o, char bracket);                    /* '}' or ']' */
 void out_str(struct json_out *o, const char *key, const char *s);  /* NULL: null */
 void out_strn(struct json_out *o, const char *key, const char *s, size_t len);
+/* Does it come back from a JSON string as it was: UTF-8 without a NUL? */
+bool out_is_text(const char *s, size_t len);
 void out_int(struct json_out *o, const char *key, int64_t v);
 void out_uint(struct json_out *o, const char *key, uint64_t v);
 void out_bool(struct json_out *o, const char *key, bool v);

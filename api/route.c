@@ -40,6 +40,8 @@ static const struct route table[] = {
     {HTTP1_POST, "/bide/v1/events/cancel", bide_events_cancel, 0, "CancelEvents"},
     {HTTP1_POST, "/bide/v1/events/retry", bide_events_retry, 0, "RetryEvents"},
     {HTTP1_GET, "/bide/v1/dlq", bide_dlq_list, 0, "ListDeadLetters"},
+    {HTTP1_GET, "/bide/v1/dlq/export", bide_dlq_export, 0, "ExportDeadLetters"},
+    {HTTP1_POST, "/bide/v1/dlq/import", bide_dlq_import, ROUTE_LETTERS, "ImportDeadLetters"},
     {HTTP1_GET, "/bide/v1/dlq/{}", bide_dlq_get, 0, "GetDeadLetter"},
     {HTTP1_POST, "/bide/v1/dlq/replay", bide_dlq_replay, 0, "ReplayDeadLetters"},
     {HTTP1_POST, "/bide/v1/dlq/rm", bide_dlq_remove, 0, "RemoveDeadLetters"},

@@ -10,6 +10,7 @@ enum {
         2,           /* the body is an event: kept as bytes, checked to be JSON; its cap follows the invocation type */
     ROUTE_CODE = 4,  /* the body may hold a package */
     ROUTE_LOCAL = 8, /* no signature from this host: the Unix socket, and loopback without a proxy in between */
+    ROUTE_LETTERS = 16, /* the body is dead letters, a line of JSON each */
 };
 
 struct route {
@@ -62,6 +63,10 @@ void bide_events_retry(struct call *c);
 void bide_dlq_list(struct call *c);
 void bide_dlq_get(struct call *c);
 void bide_dlq_replay(struct call *c);
+void bide_dlq_export(struct call *c);
+void bide_dlq_import(struct call *c);
+/* What the query says of which letters; name is where the function's goes. ERR_INVALID with f set. */
+int bide_dlq_filter(struct call *c, struct dlq_filter *ret, char *name, size_t cap, struct fault *f) BIDE_MUST_USE;
 void bide_dlq_remove(struct call *c);
 void bide_clock_advance(struct call *c);
 void bide_verify(struct call *c);

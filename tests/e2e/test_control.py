@@ -1,5 +1,7 @@
 """The operator's hand: pause, resume, purge, events cancel and retry, with the real command line."""
 import json
+import os
+import tempfile
 
 from lib import Bided, balanced, body, expect, until
 
@@ -173,3 +175,72 @@ def test_wrong_words():
                 (["events", "retry", "01a208bd-3cbb-7600-93fa-4d284ce187b7"], 1, "not found")):
             r = b.bide(*words, check=False)
             expect(r.returncode == status and text in r.stderr and r.stdout == "", words, r.returncode, r.stdout, r.stderr)
+
+
+def test_export_import_replay():
+    odd = ['{"fail": true, "n": 1.50e1, "big": 12345678901234567890123}', '{\n "fail": true\r\n}', ' {"fail":true, "text":"\u20ac\\u0000"}']
+    with Bided("clock=virtual") as a, Bided("clock=virtual") as b, tempfile.TemporaryDirectory() as d:
+        a.make("f", CODE, Timeout=300)
+        a.client().put_function_event_invoke_config(FunctionName="f", MaximumRetryAttempts=0)
+        ids = [a.client().invoke(FunctionName="f", InvocationType="Event", Payload=p)["ResponseMetadata"]["RequestId"] for p in odd]
+        a.drained(lambda e: e["dead"] == 3)
+        path = d + "/letters"
+        r = a.bide("dlq", "export", path)
+        expect(r.stdout == "" and r.stderr == "3 exported\n" and not os.path.exists(path + ".part"), r.stderr)
+        text = open(path, newline="").read()
+        expect(len(text.splitlines()) == 3 and odd[0] in text, "raw where it can be", text)
+        expect(a.bide("dlq", "export").stdout == text and a.bide("dlq", "export", "--function", "g").stdout == "")
+        expect(a.bide("dlq", "export", "--condition", "Disrupted", "--json").stdout == "")
+        # Elsewhere, where the function is not there yet.
+        expect(b.bide("dlq", "import", path).stdout == "3 imported, 0 known already, 0 faulty\n")
+        expect(b.bide("dlq", "import", "-", stdin=text).stdout == "0 imported, 3 known already, 0 faulty\n", "twice does no harm")
+        e = b.events()
+        expect(e["accepted"] == 3 and e["dead"] == 3 and balanced(e), e)
+        for event in ids:
+            x, y = (json.loads(i.bide("dlq", "show", event, "--json").stdout) for i in (a, b))
+            for member in ("attempts", "condition", "accepted_at_ms", "dead_at_ms", "payload", "error_type", "error_message"):
+                expect(x[member] == y[member], member, x[member], y[member])
+        r = b.bide("dlq", "replay", ids[0], check=False)
+        expect(r.returncode == 1 and "function is gone" in r.stderr, r.stderr)
+        c = b.make("f", "def handler(e, c):\n    return e\n")
+        expect(b.bide("dlq", "replay", "--all").returncode == 0)
+        b.drained(lambda e: e["done"] == 3)
+        expect(c.invoke(FunctionName="f", Payload=b"{}")["StatusCode"] == 200)
+        expect(b.bide("dlq", "export").stdout == "" and len(b.bide("dlq", "export", "--replayed").stdout.splitlines()) == 3)
+        expect(b.bide("verify").returncode == 0)
+
+
+def test_import_names_what_is_wrong():
+    with Bided() as b, tempfile.TemporaryDirectory() as d:
+        good = {"bide_dead_letter": 1, "id": "01a208bd-3cbb-7600-93fa-4d284ce187b7", "function": "f", "condition": "Disrupted",
+                "accepted_at_ms": 1, "dead_at_ms": 2, "payload": {"a": 1}}
+        lines = [json.dumps(good), "", json.dumps(dict(good, id="x")), "{", json.dumps(dict(good, bide_dead_letter=2)),
+                 json.dumps(dict(good, payload="x" * 10000000)), json.dumps(dict(good, id=good["id"][:-1] + "8"))]
+        open(d + "/mixed", "w").write("\n".join(lines))
+        r = b.bide("dlq", "import", d + "/mixed", check=False)
+        expect(r.returncode == 1 and r.stdout == "2 imported, 0 known already, 4 faulty\n", r.stdout, r.stderr)
+        for text in ("line 3: id is not an event id", "line 4 is no JSON", "line 5: written by a newer bide", "line 6: payload is longer than"):
+            expect(text in r.stderr, text, r.stderr)
+        expect(b.bide("dlq", "import", d + "/mixed", check=False).stdout == "0 imported, 2 known already, 4 faulty\n")
+        open(d + "/long", "w").write(json.dumps(dict(good, payload="x" * 13000000)) + "\n")
+        r = b.bide("dlq", "import", d + "/long", check=False)
+        expect(r.returncode == 1 and "line 1: longer than" in r.stderr, r.stderr)
+        for words, status, text in ((["import", d + "/none"], 1, "No such file"), (["import", d], 1, "folder"), (["import", "a", "b"], 2, "too many"),
+                                    (["export", d + "/no/where"], 1, "No such file"), (["export", "--condition", "Bored"], 1, "not a condition")):
+            r = b.bide("dlq", *words, check=False)
+            expect(r.returncode == status and text in r.stderr, words, r.returncode, r.stderr)
+        expect(b.events()["dead"] == 2 and balanced(b.events()))
+
+
+def test_import_stops_when_there_is_no_room():
+    with Bided("dlq.max_bytes=1MiB") as b, tempfile.TemporaryDirectory() as d:
+        with open(d + "/many", "w") as f:
+            for i in range(3000):
+                f.write(json.dumps({"bide_dead_letter": 1, "id": "01a208bd-3cbb-7600-93fa-%012d" % i, "function": "f",
+                                    "condition": "Disrupted", "accepted_at_ms": 1, "dead_at_ms": 2, "payload": "x" * 500}) + "\n")
+        r = b.bide("dlq", "import", d + "/many", check=False)
+        got = b.events()["dead"]
+        expect(r.returncode == 1 and "line %d: no room" % (got + 1) in r.stderr and 500 < got < 3000, got, r.stderr)
+        b.bide("dlq", "rm", "--all")
+        expect(b.bide("dlq", "import", d + "/many", check=False).stdout.startswith("%d imported, 0 known" % got))
+        expect(len(b.bide("dlq", "export").stdout.splitlines()) == got, "in several pages")

@@ -63,6 +63,13 @@ static const struct opt dlq_opts[] = {
     LIMIT_OPT,
     {0},
 };
+static const struct opt export_opts[] = {
+    {"function", "NAME", "only dead letters of this function"},
+    {"condition", "CONDITION",
+     "RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, Disrupted, FunctionDeleted or Corrupt"},
+    {"replayed", NULL, "also those replayed already"},
+    {0},
+};
 static const struct opt replay_opts[] = {
     {"function", "NAME", "all dead letters of this function"},
     {"condition", "CONDITION", "with --function or --all: only those with this condition"},
@@ -128,6 +135,14 @@ const struct cmd cmds[] = {
      CMD_ARGS_MAX, replay_opts, cmd_dlq_replay},
     {"dlq rm", "[ID...]", "remove dead letters for good", "Name ids, or --function, or --all.", 0, CMD_ARGS_MAX,
      rm_opts, cmd_dlq_rm},
+    {"dlq export", "[FILE]", "write dead letters as JSON Lines, with all that is known of them",
+     "To FILE, which appears when it is whole, or to standard output. `bide dlq import` reads it.", 0, 1, export_opts,
+     cmd_dlq_export},
+    {"dlq import", "[FILE|-]", "read dead letters that were exported",
+     "Each line is taken whole or not at all; a bad one is named and the others go on. Letters whose id is known "
+     "already\n"
+     "are left alone, so that importing twice does no harm.",
+     0, 1, no_opts, cmd_dlq_import},
     {"wait", "", "wait until no event is queued or running",
      "For scripts: what was sent before has been tried when it returns.", 0, 0, wait_opts, cmd_wait},
     {"verify", "", "recount everything and check every record",

@@ -75,6 +75,8 @@ int cmd_dlq_ls(struct call *c);
 int cmd_dlq_show(struct call *c);
 int cmd_dlq_replay(struct call *c);
 int cmd_dlq_rm(struct call *c);
+int cmd_dlq_export(struct call *c);
+int cmd_dlq_import(struct call *c);
 int cmd_verify(struct call *c);
 int cmd_clock_advance(struct call *c);
 int cmd_wait(struct call *c);

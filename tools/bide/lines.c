@@ -8,7 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 8 << 20, READ_BYTES = 64 * 1024 };
+enum {
+    LINE_MAX_BYTES = 12 << 20 /* the largest payload, as base64, with the rest of a dead letter */,
+    READ_BYTES = 64 * 1024
+};
 
 int lines_open(struct lines *l, const char *path, struct err *e)
 {

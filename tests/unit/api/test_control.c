@@ -211,6 +211,53 @@ static void test_purge(void **state)
     reply_done(&r);
 }
 
+/* A page of lines with its trailer; what it holds is known when it comes back. */
+static void test_export_import(void **state)
+{
+    struct fx *x = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct reply r = ask(x, "GET", "/bide/v1/dlq/export", "", NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(r.body, "{\"cursor\":null,\"letters\":0,\"unreadable\":0}\n");
+    assert_string_equal(reply_header(&r, "Content-Type"), "application/x-ndjson");
+    reply_done(&r);
+    for (int i = 0; i < 3; i++) {
+        accept_event(x, id);
+        run(x, id, VERDICT_DEAD, true);
+    }
+    r = ask(x, "GET", "/bide/v1/dlq/export?function=hello", "", NULL);
+    char *trailer = strstr(r.body, "{\"cursor\":null,\"letters\":3,");
+    assert_non_null(trailer);
+    *trailer = '\0';
+    struct reply in = ask(x, "POST", "/bide/v1/dlq/import", "", r.body);
+    assert_int_equal(reply_int(&in, "known"), 3);
+    assert_int_equal(reply_int(&in, "imported") + reply_int(&in, "n_faults"), 0);
+    reply_done(&in);
+    expect(ask(x, "POST", "/bide/v1/dlq/rm", "", "{\"all\":true}"), 200);
+    in = ask(x, "POST", "/bide/v1/dlq/import", "", r.body);
+    assert_int_equal(reply_int(&in, "imported"), 3);
+    reply_done(&in);
+    reply_done(&r);
+    struct queue_function_stats st;
+    const struct function *f = registry_get(x->registry, "hello");
+    assert_rc(queue_function_stats(x->queue, f->fid, &st), 0);
+    function_unref(f);
+    assert_int_equal(st.dead, 3); /* counted for the function that has the name */
+    in = ask(x, "POST", "/bide/v1/dlq/import", "", "\n{}\nx\n");
+    assert_int_equal(reply_int(&in, "n_faults"), 2);
+    const json_t *second = json_array_get(json_object_get(in.json, "faults"), 1);
+    assert_int_equal(json_integer_value(json_object_get(second, "line")), 3);
+    reply_done(&in);
+    in = ask(x, "POST", "/bide/v1/dlq/import", "", "");
+    assert_int_equal(reply_int(&in, "imported"), 0);
+    reply_done(&in);
+    char *big = calloc(1, (17 << 20) + 1);
+    memset(big, '\n', 17 << 20);
+    expect_fault(ask(x, "POST", "/bide/v1/dlq/import", "", big), 413, "RequestEntityTooLargeException", "");
+    free(big);
+    expect_fault(ask(x, "GET", "/bide/v1/dlq/export?condition=Bored", "", NULL), 400, "ValidationException", "Bored");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_and_retry, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_selections, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_purge, setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_export_import, setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

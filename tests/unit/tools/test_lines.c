@@ -77,7 +77,7 @@ static void test_long(void **state)
     struct err e = {0};
     (void)state;
     tmpdir_make(&d);
-    size_t len = 9 << 20;
+    size_t len = 13 << 20;
     char *text = malloc(len + 1);
     assert_non_null(text);
     memset(text, ' ', len);
@@ -91,7 +91,7 @@ static void test_long(void **state)
     assert_int_equal(l.line.len, 100000);
     assert_int_equal(lines_next(&l, &e), 1);
     assert_int_equal(l.line.len, 100001);
-    assert_err(lines_next(&l, &e), ERR_TOOBIG, &e, "line 3: longer than 8 MiB");
+    assert_err(lines_next(&l, &e), ERR_TOOBIG, &e, "line 3: longer than 12 MiB");
     lines_close(&l);
     free(text);
     tmpdir_remove(&d);
