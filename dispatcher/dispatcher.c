@@ -537,6 +537,7 @@ void dispatcher_free(struct dispatcher *d)
     struct known *k, *next_k;
     backlog_free(d->backlog);
     executor_free(d->executor);
+    code_unuse_all(d);
     HASH_ITER (hh, d->jobs, j, next_j) {
         HASH_DEL(d->jobs, j);
         cached_free(d, j->ev);

@@ -117,6 +117,7 @@ struct dispatcher {
     struct cached *cached;
     struct call *calls;
     struct job *jobs;
+    struct code_use *code_uses;
     struct loop_timer *tick; /* the scheduler's next wake-up */
     struct loop_timer *due;  /* the earliest due time */
     struct loop_timer *grace;
@@ -187,6 +188,11 @@ void work_start_worker(struct dispatcher *d, const struct sched_decision *dec);
 void work_run(struct dispatcher *d, const struct sched_decision *dec);
 void work_expire(struct dispatcher *d, const struct sched_decision *dec);
 extern const struct executor_cbs work_executor_cbs;
+
+/* code_use.c: a worker began to run this package, is gone; every one that is left, at the end */
+void code_use(struct dispatcher *d, uint64_t worker, const char *sha256);
+void code_unuse(struct dispatcher *d, uint64_t worker);
+void code_unuse_all(struct dispatcher *d);
 
 /* calls.c */
 void calls_answer(struct dispatcher *d, struct call *c, const struct invoke_answer *a); /* ends c */

@@ -194,6 +194,7 @@ void work_start_worker(struct dispatcher *d, const struct sched_decision *dec)
                                  .memory_mb = f->memory_mb,
                                  .tmp_mb = f->tmp_mb,
                                  .timeout_ms = f->timeout_s * 1000};
+    code_use(d, dec->worker, f->code_sha256);
     executor_start(d->executor, dec->worker, &spec);
 }
 
@@ -488,6 +489,7 @@ static void on_ready(uint64_t worker, void *arg)
 static void on_start_failed(uint64_t worker, const char *why, void *arg)
 {
     struct dispatcher *d = arg;
+    code_unuse(d, worker);
     const struct known *k = dispatcher_known(d, sched_worker_function(d->sched, worker));
     int64_t mono = clock_mono_ms();
     if (k != NULL)
@@ -553,6 +555,7 @@ static void on_init_failed(uint64_t worker, const struct executor_result *given,
 static void on_gone(uint64_t worker, void *arg)
 {
     struct dispatcher *d = arg;
+    code_unuse(d, worker);
     struct job *j = find_job(d, worker);
     if (j != NULL) {
         /* Busy by our books but never handed over: its start was still being synced. The event is running on disk. */

@@ -366,7 +366,7 @@ static struct pin *find_pin(struct registry *r, const char *sha256)
     return p;
 }
 
-static int pin(struct registry *r, const char *sha256)
+int pin(struct registry *r, const char *sha256)
 {
     int rc = 0;
     pthread_mutex_lock(&r->mu);
@@ -385,21 +385,27 @@ static int pin(struct registry *r, const char *sha256)
     return rc;
 }
 
-void registry_code_release(struct registry *r, const struct code *c)
+bool unpin(struct registry *r, const char *sha256)
 {
-    bool remove = false;
-    pthread_mutex_lock(&r->code_mu); /* the same bytes added meanwhile are not found half removed */
-    pthread_mutex_lock(&r->mu);
     struct pin **at = &r->pins;
-    while (*at && strcmp((*at)->sha256, c->sha256) != 0)
+    while (*at && strcmp((*at)->sha256, sha256) != 0)
         at = &(*at)->next;
     struct pin *p = *at;
-    BIDE_ASSERT(p && p->count > 0, "code %s released twice", c->sha256);
-    if (--p->count == 0) {
-        remove = p->fresh && r->holds == 0;
-        *at = p->next;
-        free(p);
-    }
+    BIDE_ASSERT(p && p->count > 0, "code %s released twice", sha256);
+    if (--p->count > 0)
+        return false;
+    bool fresh = p->fresh;
+    *at = p->next;
+    free(p);
+    atomic_store(&r->sweep_due, true);
+    return fresh && r->holds == 0;
+}
+
+void registry_code_release(struct registry *r, const struct code *c)
+{
+    pthread_mutex_lock(&r->code_mu); /* the same bytes added meanwhile are not found half removed */
+    pthread_mutex_lock(&r->mu);
+    bool remove = unpin(r, c->sha256);
     pthread_mutex_unlock(&r->mu);
     if (remove)
         code_remove(r, c->sha256);

@@ -3,6 +3,7 @@
 #define REGISTRY_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "codec.h"
 #include "function.h"
@@ -10,7 +11,7 @@
 
 enum { REGISTRY_LISTENERS_MAX = 4, CODE_NAME_MAX = SHA256_HEX_LEN + 8 };
 
-/* Code somebody is about to name: kept from removal. */
+/* Code somebody is about to name, or runs: kept from removal. */
 struct pin {
     struct pin *next;
     char sha256[SHA256_HEX_LEN + 1];
@@ -43,6 +44,10 @@ struct registry {
     size_t cap;
     struct pin *pins;
     unsigned holds; /* while there is one no package is removed */
+
+    atomic_bool sweep_due;                /* a package may have lost the last that needed it */
+    char (*doubtful)[SHA256_HEX_LEN + 1]; /* found unneeded by the last registry_sweep; only its own */
+    size_t n_doubtful;
 };
 
 /* Room for one more function, so that map_put cannot fail after a commit. ERR_NOMEM. */
@@ -66,6 +71,11 @@ void code_remove(struct registry *r, const char *sha256);
 /* At open: unpack what functions name and of which only the zip is there. What cannot be is logged; its functions
  * cannot run. */
 void code_restore(struct registry *r);
+
+/* One more, one less that keeps the package. ERR_NOMEM. r->mu is not held. */
+int pin(struct registry *r, const char *sha256) BIDE_MUST_USE;
+/* True: nothing was ever made of it, and it is to be removed. r->mu is held. */
+bool unpin(struct registry *r, const char *sha256);
 
 /* At open, nothing running yet: remove every package no function names, and what an interrupted unpacking left. */
 int sweep(struct registry *r, struct err *e) BIDE_MUST_USE;

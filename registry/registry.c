@@ -318,6 +318,7 @@ void registry_close(struct registry *r)
     }
     free(r->by_name);
     free(r->by_fid);
+    free(r->doubtful);
     pthread_mutex_destroy(&r->mu);
     pthread_mutex_destroy(&r->code_mu);
     free(r);

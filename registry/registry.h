@@ -120,6 +120,18 @@ int registry_code_add(struct registry *r, const void *zip, size_t len, struct co
 /* May remove files: not on a loop either. */
 void registry_code_release(struct registry *r, const struct code *c);
 
+/* A worker runs this code: its package stays until registry_code_unuse, whatever becomes of the function. Any thread,
+ * nothing blocks. ERR_NOMEM. */
+int registry_code_use(struct registry *r, const char *sha256) BIDE_MUST_USE;
+void registry_code_unuse(struct registry *r, const char *sha256);
+
+/* Remove the packages that no function names, no worker uses and nobody holds, and that were found so by the call
+ * before as well: whoever read a function's snapshot just before it changed has until then to say that it uses the
+ * code. Looks only when a package may have come to that. Blocks on the disk: a thread of its own, one at a time. What
+ * cannot be removed is tried again by the next start. */
+void registry_sweep(struct registry *r);
+bool registry_sweep_due(const struct registry *r); /* the next call would look; any thread */
+
 /* The zip of that SHA-256 (hex) as it was given, appended to b. Blocks on the disk. ERR_NOTFOUND, ERR_INVALID (not a
  * SHA-256), ERR_TOOBIG, ERR_NOMEM, ERR_IO. */
 int registry_code_read(struct registry *r, const char *sha256, struct buf *b) BIDE_MUST_USE;

@@ -1,13 +1,16 @@
-/* Removing packages that nothing names. At start only: no worker runs yet, so nothing can be using them. */
+/* Removing packages that nothing needs: at start, when no worker runs yet, and again and again as functions change. */
 #include "priv.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fdutil.h"
+
+enum { SWEEP_MAX = 256 }; /* packages one registry_sweep looks at */
 
 /* "<64 hex>", "<64 hex>.zip", or what a durable write leaves beside them; ".new-..." is an unpacking cut short.
  * Anything else was not put there by us and is not ours to remove. */
@@ -49,4 +52,95 @@ int sweep(struct registry *r, struct err *e)
         rc = err_sys(e, ERR_IO, errno, "code folder");
     closedir(d);
     return rc;
+}
+
+/* --- while functions change ----- */
+
+int registry_code_use(struct registry *r, const char *sha256)
+{
+    return pin(r, sha256);
+}
+
+void registry_code_unuse(struct registry *r, const char *sha256)
+{
+    pthread_mutex_lock(&r->mu);
+    (void)unpin(r, sha256); /* it was named once: the sweep sees to it */
+    pthread_mutex_unlock(&r->mu);
+}
+
+static bool is_needed(struct registry *r, const char *sha256)
+{
+    pthread_mutex_lock(&r->mu);
+    bool needed = r->holds > 0 || is_named(r, sha256);
+    for (const struct pin *p = r->pins; p && !needed; p = p->next)
+        needed = strcmp(p->sha256, sha256) == 0;
+    pthread_mutex_unlock(&r->mu);
+    return needed;
+}
+
+static bool is_listed(char (*list)[SHA256_HEX_LEN + 1], size_t n, const char *sha256)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(list[i], sha256, SHA256_HEX_LEN) == 0)
+            return true;
+    return false;
+}
+
+/* The unneeded packages among those there are, at most SWEEP_MAX: what is left is found by a later call. */
+static size_t find_unneeded(struct registry *r, char (*list)[SHA256_HEX_LEN + 1])
+{
+    char sha256[SHA256_HEX_LEN + 1] = "";
+    size_t n = 0;
+    int fd = openat(r->code_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        fd_close(&fd);
+        return 0;
+    }
+    struct dirent *de;
+    while (n < SWEEP_MAX && (de = readdir(d)) != NULL) {
+        size_t len = strspn(de->d_name, "0123456789abcdef");
+        if (len != SHA256_HEX_LEN || (de->d_name[len] != '\0' && strcmp(de->d_name + len, ".zip") != 0))
+            continue;
+        memcpy(sha256, de->d_name, len);
+        if (!is_listed(list, n, sha256) && !is_needed(r, sha256))
+            memcpy(list[n++], sha256, sizeof(sha256));
+    }
+    closedir(d);
+    return n;
+}
+
+static void remove_unneeded(struct registry *r, const char *sha256)
+{
+    pthread_mutex_lock(&r->code_mu); /* the same bytes may be added just now */
+    if (!is_needed(r, sha256))
+        code_remove(r, sha256);
+    pthread_mutex_unlock(&r->code_mu);
+}
+
+bool registry_sweep_due(const struct registry *r)
+{
+    return atomic_load(&r->sweep_due);
+}
+
+void registry_sweep(struct registry *r)
+{
+    if (!atomic_exchange(&r->sweep_due, false))
+        return;
+    char(*now)[SHA256_HEX_LEN + 1] = calloc(SWEEP_MAX, sizeof(*now));
+    size_t n = now ? find_unneeded(r, now) : 0, kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (is_listed(r->doubtful, r->n_doubtful, now[i]))
+            remove_unneeded(r, now[i]);
+        else
+            memmove(now[kept++], now[i], sizeof(*now));
+    }
+    free(r->doubtful);
+    r->doubtful = now;
+    r->n_doubtful = kept;
+    pthread_mutex_lock(&r->mu);
+    bool again = kept > 0 || n == SWEEP_MAX || r->holds > 0 || !now;
+    pthread_mutex_unlock(&r->mu);
+    if (again)
+        atomic_store(&r->sweep_due, true);
 }

@@ -13,6 +13,7 @@
 #include "datadir.h"
 #include "keeping.h"
 #include "notify.h"
+#include "sweeper.h"
 #include "watchdog.h"
 
 enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000 };
@@ -32,6 +33,7 @@ struct engine {
     struct loop_timer *housekeeping;
     struct loop_watch *reloads;
     struct keeping keeping;
+    struct sweeper sweeper;
     struct watchdog watchdog;
     pthread_t dispatch_thread;
     bool dispatching;
@@ -212,6 +214,7 @@ static void on_housekeeping(void *arg)
     struct engine *g = arg;
     tell_room(g);
     keeping_round(&g->keeping);
+    sweeper_round(&g->sweeper);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
 }
 
@@ -307,6 +310,9 @@ static int start(struct engine *g, bool unclean, struct err *e)
         loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
     keeping_init(&g->keeping, g->queue, g->dlq);
+    rc = sweeper_start(&g->sweeper, g->registry, e);
+    if (rc < 0)
+        return rc;
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
     dispatcher_begin(g->dispatcher);
     int err = pthread_create(&g->dispatch_thread, NULL, dispatch_main, g);
@@ -327,6 +333,7 @@ static void shut(struct engine *g)
         (void)pthread_join(g->dispatch_thread, NULL);
     }
     keeping_stop(&g->keeping);
+    sweeper_stop(&g->sweeper);
     store_stop(g->store);
     struct err e = {0};
     if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)

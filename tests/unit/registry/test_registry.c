@@ -515,6 +515,53 @@ static void test_failed_commit(void **state)
     make(x, "a");
 }
 
+static void delete (struct fx *x, const char *name)
+{
+    struct result r = {.x = x};
+    assert_rc(await(&r, registry_delete(x->r, name, on_result, &r)), 0);
+    forget(&r);
+}
+
+/* A package goes when no function names it, no worker uses it and nobody holds it, and when that was so at the last
+ * look already: whoever took a snapshot just before the change can still say that it uses the code. */
+static void test_sweep_while_running(void **state)
+{
+    struct fx *x = *state;
+    make(x, "a");
+    make(x, "b");
+    assert_false(registry_sweep_due(x->r));
+    delete (x, "a");
+    assert_true(registry_sweep_due(x->r));
+    for (int i = 0; i < 3; i++)
+        registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA)); /* b's as well */
+    assert_false(registry_sweep_due(x->r));
+    assert_rc(registry_code_use(x->r, SHA), 0);
+    delete (x, "b");
+    for (int i = 0; i < 3; i++)
+        registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA)); /* a worker's */
+    assert_false(registry_sweep_due(x->r));
+    registry_code_hold(x->r);
+    registry_code_unuse(x->r, SHA);
+    for (int i = 0; i < 3; i++)
+        registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA)); /* the copy's that is being made */
+    registry_code_unhold(x->r);
+    registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA)); /* in doubt */
+    make(x, "c");
+    registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA)); /* named anew */
+    delete (x, "c");
+    registry_sweep(x->r);
+    assert_true(code_present(x->r, SHA));
+    assert_true(registry_sweep_due(x->r));
+    registry_sweep(x->r);
+    assert_false(code_present(x->r, SHA));
+    assert_false(registry_sweep_due(x->r));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +577,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interrupted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sweep_while_running, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
