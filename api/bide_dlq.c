@@ -47,7 +47,8 @@ int bide_dlq_filter(struct call *c, struct dlq_filter *ret, char *name, size_t c
     *ret = (struct dlq_filter){.function = name};
     if (build_filter(c, "function", name, cap, f) < 0 ||
         build_filter(c, "condition", condition, sizeof(condition), f) < 0 ||
-        build_filter(c, "replayed", replayed, sizeof(replayed), f) < 0)
+        build_filter(c, "replayed", replayed, sizeof(replayed), f) < 0 ||
+        build_times(c, &ret->since_ms, &ret->until_ms, f) < 0)
         return ERR_INVALID;
     ret->replayed_too = strcmp(replayed, "1") == 0;
     if (parse_condition(condition, &ret->condition) < 0)
@@ -57,12 +58,14 @@ int bide_dlq_filter(struct call *c, struct dlq_filter *ret, char *name, size_t c
 
 static void build_list(struct call *c, struct json_out *o, struct fault *f)
 {
-    char name[SEGMENT_MAX];
+    char name[SEGMENT_MAX], type[BUILD_TYPE_MAX];
     uint32_t limit;
     uint64_t cursor, next = 0;
     struct dlq_filter filter;
-    if (build_page(c, &limit, &cursor, f) < 0 || bide_dlq_filter(c, &filter, name, sizeof(name), f) < 0)
+    if (build_page(c, &limit, &cursor, f) < 0 || bide_dlq_filter(c, &filter, name, sizeof(name), f) < 0 ||
+        build_filter(c, "error_type", type, sizeof(type), f) < 0)
         return;
+    filter.error_type = type;
     out_begin(o, NULL, '{');
     out_begin(o, "items", '[');
     int r = dlq_list(c->api->d.dlq, &filter, cursor, limit, put_item, o, &next);

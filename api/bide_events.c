@@ -30,12 +30,13 @@ static int read_state(struct call *c, enum event_state *ret, struct fault *f)
 
 static void build_list(struct call *c, struct json_out *o, struct fault *f)
 {
-    char name[SEGMENT_MAX];
+    char name[SEGMENT_MAX], type[BUILD_TYPE_MAX];
     uint32_t limit;
     uint64_t cursor, next = 0;
-    struct queue_filter filter = {.name = name};
+    struct queue_filter filter = {.name = name, .error_type = type};
     if (build_page(c, &limit, &cursor, f) < 0 || build_filter(c, "function", name, sizeof(name), f) < 0 ||
-        read_state(c, &filter.state, f) < 0)
+        build_filter(c, "error_type", type, sizeof(type), f) < 0 || read_state(c, &filter.state, f) < 0 ||
+        build_times(c, &filter.since_ms, &filter.until_ms, f) < 0)
         return;
     out_begin(o, NULL, '{');
     out_begin(o, "items", '[');

@@ -107,6 +107,25 @@ int build_filter(struct call *c, const char *name, char *out, size_t cap, struct
     return r < 0 ? fault_set(f, FAULT_VALIDATION, "%s is malformed or too long", name) : 0;
 }
 
+static int read_moment(struct call *c, const char *name, int64_t *ret, struct fault *f)
+{
+    char v[64];
+    *ret = 0;
+    int r = build_filter(c, name, v, sizeof(v), f);
+    if (r < 0 || !*v)
+        return r;
+    if (clock_parse_when(v, strlen(v), clock_now_ms(c->api->d.clock), ret) == 0)
+        return 0;
+    return fault_set(f, FAULT_VALIDATION, "%s is neither a duration (2h) nor a time (2026-01-02T03:04:05Z): '%s'", name,
+                     v);
+}
+
+int build_times(struct call *c, int64_t *ret_since_ms, int64_t *ret_until_ms, struct fault *f)
+{
+    int r = read_moment(c, "since", ret_since_ms, f);
+    return r < 0 ? r : read_moment(c, "until", ret_until_ms, f);
+}
+
 int build_id(struct call *c, struct id *ret, struct fault *f)
 {
     if (id_parse(c->arg, strlen(c->arg), ret) < 0)

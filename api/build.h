@@ -22,6 +22,11 @@ int build_limit(struct call *c, uint32_t *ret, struct fault *f) BIDE_MUST_USE; /
 /* A filter of the query into out; "" when it is not there. ERR_INVALID with f set. */
 int build_filter(struct call *c, const char *name, char *out, size_t cap, struct fault *f) BIDE_MUST_USE;
 
+/* since and until of the query as moments, 0 when they are not there; the error type, "" likewise. ERR_INVALID with f
+ * set. */
+enum { BUILD_TYPE_MAX = QUEUE_TYPE_MAX + 1 };
+int build_times(struct call *c, int64_t *ret_since_ms, int64_t *ret_until_ms, struct fault *f) BIDE_MUST_USE;
+
 /* The path's argument as an event id. ERR_INVALID with f set. */
 int build_id(struct call *c, struct id *ret, struct fault *f) BIDE_MUST_USE;
 

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "err.h"
+
 struct clock {
     bool is_virtual;
     _Atomic int64_t now_ms; /* virtual clocks only */
@@ -37,5 +39,9 @@ enum { CLOCK_ISO_LEN = 32 };
 /* "2026-01-02T03:04:05.678+0000" (Lambda: LastModified) and "2026-01-02T03:04:05.678Z" into a CLOCK_ISO_LEN buffer. */
 void clock_format_lambda(int64_t ms, char *out);
 void clock_format_iso(int64_t ms, char *out);
+
+/* A moment as people write it: "2h" or "7d" (so long before now), "2026-01-02", "2026-01-02T03:04:05" with ".678" and
+ * "Z" or without, a blank for the T; always UTC; or epoch milliseconds. ERR_INVALID. */
+int clock_parse_when(const char *text, size_t len, int64_t now_ms, int64_t *ret) BIDE_MUST_USE;
 
 #endif

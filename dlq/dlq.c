@@ -203,7 +203,14 @@ bool letter_matches(const struct dlq_filter *f, const struct event *ev)
 {
     return (f->function == NULL || f->function[0] == '\0' || strcmp(f->function, ev->name) == 0) &&
            (f->condition == CONDITION_NONE || f->condition == ev->condition) &&
-           (f->replayed_too || ev->state == EVENT_DEAD);
+           (f->replayed_too || ev->state == EVENT_DEAD) && ev->ended_at_ms >= f->since_ms &&
+           (f->until_ms == 0 || ev->ended_at_ms < f->until_ms);
+}
+
+static bool listed(const struct dlq_filter *f, const struct letter *l, const struct event *ev)
+{
+    return letter_matches(f, ev) &&
+           (f->error_type == NULL || f->error_type[0] == '\0' || strcmp(f->error_type, l->error_type) == 0);
 }
 
 static void show(const struct letter *l, const struct event *ev, dlq_cb *cb, void *arg)
@@ -241,7 +248,7 @@ int dlq_list(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_
             break;
         }
         looked++;
-        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0 || !letter_matches(f, &ev))
+        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0 || !listed(f, &l, &ev))
             continue; /* what cannot be read is told by verify */
         show(&l, &ev, cb, arg);
         shown++;

@@ -37,10 +37,12 @@ struct dead_letter {
 typedef void dlq_cb(const struct dead_letter *dl, void *arg);
 
 struct dlq_filter {
-    const char *function;     /* "" or NULL: all */
-    enum condition condition; /* CONDITION_NONE: all */
-    bool replayed_too;        /* letters replayed already are hidden otherwise; of a bulk replay: "again" */
-    uint64_t until;           /* letters that died after this mark are left alone; 0: none is set */
+    const char *function;       /* "" or NULL: all */
+    enum condition condition;   /* CONDITION_NONE: all */
+    bool replayed_too;          /* letters replayed already are hidden otherwise; of a bulk replay: "again" */
+    uint64_t until;             /* letters that died after this mark are left alone; 0: none is set */
+    int64_t since_ms, until_ms; /* died at or after the one, before the other; 0: whenever */
+    const char *error_type;     /* of the last attempt, in listings only; "" or NULL: any */
 };
 
 /* A page, oldest first; cursor 0 starts, *ret_cursor 0: no more. Any thread. */

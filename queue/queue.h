@@ -306,11 +306,13 @@ int queue_report(struct queue *q, struct queue_report *r, size_t n, struct books
 typedef void queue_attempt_cb(const struct attempt *a, void *arg);
 int queue_find(struct queue *q, const struct id *id, struct event *ret, queue_attempt_cb *cb, void *arg) BIDE_MUST_USE;
 
-/* A page of events, newest first, that match: name "" = all, state EVENT_NONE = all states. cursor 0 = from the start;
- * *ret_cursor 0 = no more. At most max_n matches are reported and a bounded number looked at per call. */
+/* A page of events, newest first, that match; what a filter leaves 0, "" or NULL is not asked for. cursor 0 = from the
+ * start; *ret_cursor 0 = no more. At most max_n matches are reported and a bounded number looked at per call. */
 struct queue_filter {
     const char *name;
     enum event_state state;
+    int64_t since_ms, until_ms; /* accepted at or after the one, before the other */
+    const char *error_type;     /* of the last attempt */
 };
 typedef void queue_list_cb(const struct event *ev, void *arg);
 int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, uint32_t max_n, queue_list_cb *cb,

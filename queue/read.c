@@ -166,10 +166,24 @@ int queue_books(struct queue *q, struct books *ret)
     return rc;
 }
 
-static bool matches(const struct queue_filter *f, const struct event *ev)
+/* The last attempt's row says it, and is only read when it is asked for. */
+static bool failed_with(struct queue *q, struct store_txn *t, const struct stored *s, const char *type)
 {
+    struct key k = key_part(s->ev.seq, s->n_briefs);
+    struct slice v;
+    struct details d;
+    return s->n_briefs > 0 && s->briefs[s->n_briefs - 1].details && store_get(t, q->attempt, k.b, k.len, &v) == 0 &&
+           decode_details(v.p, v.len, &d) == 0 && d.error_type.p != NULL && d.error_type.len == strlen(type) &&
+           memcmp(d.error_type.p, type, d.error_type.len) == 0;
+}
+
+static bool matches(struct queue *q, struct store_txn *t, const struct queue_filter *f, const struct stored *s)
+{
+    const struct event *ev = &s->ev;
     return (f->name == NULL || f->name[0] == '\0' || strcmp(f->name, ev->name) == 0) &&
-           (f->state == EVENT_NONE || f->state == ev->state);
+           (f->state == EVENT_NONE || f->state == ev->state) && ev->accepted_at_ms >= f->since_ms &&
+           (f->until_ms == 0 || ev->accepted_at_ms < f->until_ms) &&
+           (f->error_type == NULL || f->error_type[0] == '\0' || failed_with(q, t, s, f->error_type));
 }
 
 int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, uint32_t max_n, queue_list_cb *cb,
@@ -198,7 +212,7 @@ int queue_list(struct queue *q, const struct queue_filter *f, uint64_t cursor, u
     for (; rc == 0; rc = store_cursor_prev(c, &k, &v)) {
         struct stored s;
         uint64_t seq = store_get_u64(k.p);
-        if (row_load_live(q, t, seq, &s) == 0 && matches(f, &s.ev)) {
+        if (row_load_live(q, t, seq, &s) == 0 && matches(q, t, f, &s)) {
             cb(&s.ev, arg);
             shown++;
         }

@@ -244,3 +244,34 @@ def test_import_stops_when_there_is_no_room():
         b.bide("dlq", "rm", "--all")
         expect(b.bide("dlq", "import", d + "/many", check=False).stdout.startswith("%d imported, 0 known" % got))
         expect(len(b.bide("dlq", "export").stdout.splitlines()) == got, "in several pages")
+
+
+def test_listings_filter():
+    with Bided("clock=virtual") as b:
+        c = b.make("f", CODE)
+        b.make("g", "def handler(e, c):\n    raise KeyError(1)\n")
+        for name in "fg":
+            c.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+        start = json.loads(b.bide("status", "--json").stdout)["now_ms"]
+        first = send(b, "f", '{"fail": true}')
+        until(lambda: state(b, first) == "dead", what="dead")
+        b.bide("clock", "advance", "2h")
+        second, third = send(b, "f"), send(b, "g")
+        until(lambda: state(b, second) == "done" and state(b, third) == "dead", what="both over")
+
+        def ls(*words):
+            return [json.loads(x)["id"] for x in b.bide(*words, "--json").stdout.splitlines()]
+
+        expect(ls("events", "ls") == [third, second, first])
+        expect(ls("events", "ls", "--since", "1h") == [third, second] and ls("events", "ls", "--until", "1h") == [first])
+        expect(ls("events", "ls", "--since", str(start), "--until", str(start + 1)) == [first])
+        expect(ls("events", "ls", "--since", "2199-01-01") == [] and ls("events", "ls", "--since", "2020-01-01T00:00:00Z", "--limit", "1") == [third])
+        expect(ls("events", "ls", "--error-type", "KeyError") == [third] and ls("events", "ls", "--error-type", "Key") == [])
+        expect(ls("events", "ls", "--state", "dead", "--function", "f") == [first])
+        expect(ls("dlq", "ls", "--since", "1h") == [third] and ls("dlq", "ls", "--until", "1h") == [first])
+        expect(ls("dlq", "ls", "--error-type", "ValueError") == [first] and ls("dlq", "ls", "--function", "g") == [third])
+        expect([json.loads(x)["id"] for x in b.bide("dlq", "export", "--since", "1h").stdout.splitlines()] == [third])
+        for words in (("events", "ls", "--since", "soon"), ("dlq", "ls", "--until", "2026-13-01"), ("dlq", "export", "--since", "x")):
+            r = b.bide(*words, check=False)
+            expect(r.returncode == 2 and "takes a duration" in r.stderr and r.stdout == "", words, r.stderr)
+        expect(len(b.bide("functions", "--limit", "1", "--json").stdout.splitlines()) == 1)

@@ -43,6 +43,10 @@ static const struct opt invoke_opts[] = {
 static const struct opt events_opts[] = {
     {"function", "NAME", "only events of this function"},
     {"state", "STATE", "queued, running, waiting, done, dead, cancelled or replayed"},
+    {"since", "TIME",
+     "only those accepted at TIME or later: 2h or 7d ago, or 2026-01-02, or 2026-01-02T03:04:05Z (UTC)"},
+    {"until", "TIME", "only those accepted before TIME"},
+    {"error-type", "TYPE", "only those whose last attempt failed with this type of error"},
     LIMIT_OPT,
     {0},
 };
@@ -60,6 +64,10 @@ static const struct opt dlq_opts[] = {
     {"condition", "CONDITION",
      "RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, Disrupted, FunctionDeleted or Corrupt"},
     {"replayed", NULL, "also those replayed already"},
+    {"since", "TIME",
+     "only those that died at TIME or later: 2h or 7d ago, or 2026-01-02, or 2026-01-02T03:04:05Z (UTC)"},
+    {"until", "TIME", "only those that died before TIME"},
+    {"error-type", "TYPE", "only those whose last attempt failed with this type of error"},
     LIMIT_OPT,
     {0},
 };
@@ -68,6 +76,9 @@ static const struct opt export_opts[] = {
     {"condition", "CONDITION",
      "RetriesExhausted, EventAgeExceeded, ZeroReservedConcurrency, Disrupted, FunctionDeleted or Corrupt"},
     {"replayed", NULL, "also those replayed already"},
+    {"since", "TIME",
+     "only those that died at TIME or later: 2h or 7d ago, or 2026-01-02, or 2026-01-02T03:04:05Z (UTC)"},
+    {"until", "TIME", "only those that died before TIME"},
     {0},
 };
 static const struct opt replay_opts[] = {

@@ -21,10 +21,11 @@ static void print_letter(const json_t *dl, bool json)
 
 int cmd_dlq_ls(struct call *c)
 {
-    char path[512] = "/bide/v1/dlq";
+    char path[1024] = "/bide/v1/dlq";
     uint64_t limit;
-    if (!show_limit(c, &limit))
+    if (!show_limit(c, &limit) || !show_times(c, path, sizeof path))
         return EXIT_USAGE;
+    show_query(path, sizeof path, "error_type", call_opt(c, "error-type"));
     show_query(path, sizeof path, "condition", call_opt(c, "condition"));
     show_query(path, sizeof path, "function", call_opt(c, "function"));
     show_query(path, sizeof path, "replayed", call_flag(c, "replayed") ? "1" : NULL);

@@ -133,12 +133,13 @@ static void print_event_row(const json_t *ev, bool json)
 
 int cmd_events_ls(struct call *c)
 {
-    char path[512] = "/bide/v1/events";
+    char path[1024] = "/bide/v1/events";
     uint64_t limit;
-    if (!show_limit(c, &limit))
+    if (!show_limit(c, &limit) || !show_times(c, path, sizeof path))
         return EXIT_USAGE;
     show_query(path, sizeof path, "function", call_opt(c, "function"));
     show_query(path, sizeof path, "state", call_opt(c, "state"));
+    show_query(path, sizeof path, "error_type", call_opt(c, "error-type"));
     return show_pages(c, path, limit,
                       "ID                                    FUNCTION                 STATE     ATTEMPTS  ACCEPTED",
                       print_event_row);

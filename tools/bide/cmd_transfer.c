@@ -49,11 +49,12 @@ static bool write_page(const struct reply *r, FILE *out, struct totals *sum)
 static bool export_pages(struct call *c, FILE *out, struct totals *sum)
 {
     do {
-        char path[512] = "/bide/v1/dlq/export";
+        char path[1024] = "/bide/v1/dlq/export";
         struct reply r;
         show_query(path, sizeof path, "function", call_opt(c, "function"));
         show_query(path, sizeof path, "condition", call_opt(c, "condition"));
         show_query(path, sizeof path, "replayed", call_flag(c, "replayed") ? "1" : NULL);
+        (void)show_times(c, path, sizeof path); /* checked before */
         show_query(path, sizeof path, "cursor", sum->cursor[0] != '\0' ? sum->cursor : NULL);
         bool ok = show_raw(c, "GET", path, &r) && write_page(&r, out, sum);
         reply_done(&r);
@@ -81,8 +82,10 @@ int cmd_dlq_export(struct call *c)
 {
     const char *name = c->n_args > 0 && strcmp(c->args[0], "-") != 0 ? c->args[0] : NULL;
     struct totals sum = {0};
-    char part[4096];
+    char part[4096], times[256] = "";
     FILE *out = stdout;
+    if (!show_times(c, times, sizeof times))
+        return EXIT_USAGE;
     if (name != NULL) {
         (void)snprintf(part, sizeof part, "%s.part", name);
         out = fopen(part, "wbe");

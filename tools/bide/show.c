@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 enum { RING = 4, PAGE = 500, SCREEN = 50 };
 
 bool show_raw(struct call *c, const char *method, const char *path, struct reply *r)
@@ -84,6 +86,24 @@ bool show_limit(struct call *c, uint64_t *ret)
     return call_number(c, "limit", UINT32_MAX, person ? SCREEN : 0, ret);
 }
 
+bool show_times(struct call *c, char *path, size_t cap)
+{
+    static const char *const names[] = {"since", "until"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = call_opt(c, names[i]);
+        int64_t ms;
+        /* The daemon reads it again, by its own clock. */
+        if (text != NULL && clock_parse_when(text, strlen(text), clock_real_ms(), &ms) < 0) {
+            (void)call_usage(c,
+                             "--%s takes a duration (2h, 7d) or a time (2026-01-02, 2026-01-02T03:04:05Z), not \"%s\"",
+                             names[i], text);
+            return false;
+        }
+        show_query(path, cap, names[i], text);
+    }
+    return true;
+}
+
 /* Where the next page starts, as text; "" when there is none. */
 static void next_page(const json_t *page, char *out, size_t cap)
 {
@@ -101,7 +121,7 @@ int show_pages(struct call *c, const char *path, uint64_t limit, const char *hea
     char cursor[256] = "";
     bool headed = c->json;
     do {
-        char url[1024], number[32];
+        char url[1536], number[32];
         uint64_t want = limit > 0 && limit - shown < PAGE ? limit - shown : PAGE;
         (void)snprintf(url, sizeof url, "%s", path);
         show_query(url, sizeof url, "cursor", cursor[0] != '\0' ? cursor : NULL);

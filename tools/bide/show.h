@@ -23,6 +23,9 @@ void show_path(char *path, size_t cap, const char *before, const char *value, co
 /* --limit of a listing; when it is not given 50 for a person at a terminal, else 0 = all. False: bad, and said so. */
 bool show_limit(struct call *c, uint64_t *ret);
 
+/* --since and --until into the query. False: not times, and said so. */
+bool show_times(struct call *c, char *path, size_t cap);
+
 /* Walk a paged listing: base path with its query; each item is given to print until limit items (0 = all). The heading
  * is printed for people only. */
 typedef void show_item_cb(const json_t *item, bool json);

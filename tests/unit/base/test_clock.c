@@ -92,6 +92,49 @@ static void texts(void **state)
     assert_true(strlen(got) < sizeof got);
 }
 
+static void moments(void **state)
+{
+    (void)state;
+    const int64_t now = 1800000000000, day = 1767312000000; /* 2026-01-02 */
+    const struct {
+        const char *text;
+        int64_t ms; /* -1: none */
+    } rows[] = {
+        {"2h", now - 7200000},
+        {"0", now},
+        {"90s", now - 90000},
+        {"99999d", 0},
+        {"2026-01-02", day},
+        {"2026-01-02T03:04:05", day + 11045000},
+        {"2026-01-02 03:04:05.678", day + 11045678},
+        {"2026-01-02T03:04:05.6Z", day + 11045600},
+        {"2026-01-02T03:04:05Z", day + 11045000},
+        {"1767312000123", day + 123},
+        {"2024-02-29", 1709164800000},
+        {"2026-02-29", -1},
+        {"2026-13-01", -1},
+        {"2026-1-2", -1},
+        {"2026-01-02T25:00:00", -1},
+        {"2026-01-02T03:04", -1},
+        {"2026-01-02T03:04:05.", -1},
+        {"2026-01-02T03:04:05.6789", -1},
+        {"2026-01-02T03:04:05+01:00", -1},
+        {"2026-01-02x03:04:05", -1},
+        {" 2026-01-02", -1},
+        {"1960-01-02", -1},
+        {"-5", -1},
+        {"yesterday", -1},
+        {"", -1},
+        {"2", 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t got = -1;
+        int rc = clock_parse_when(rows[i].text, strlen(rows[i].text), now, &got);
+        if (rc != (rows[i].ms < 0 ? ERR_INVALID : 0) || (rc == 0 && got != rows[i].ms))
+            fail_msg("%s: %d, %lld", rows[i].text, rc, (long long)got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +143,7 @@ int main(void)
         cmocka_unit_test(advances_of_threads_add_up),
         cmocka_unit_test(monotonic_time_grows),
         cmocka_unit_test(texts),
+        cmocka_unit_test(moments),
     };
     return cmocka_run_group_tests_name("clock", tests, NULL, NULL);
 }
