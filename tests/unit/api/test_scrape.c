@@ -116,12 +116,33 @@ static void test_deleted(void **state)
     reply_done(&r);
 }
 
+/* More functions than have series: the first by name have them, the others are counted. */
+static void test_too_many_functions(void **state)
+{
+    enum { CEILING = 1000, OVER = 3 };
+    struct fx *x = *state;
+    for (int i = CEILING + OVER; i > 0; i--) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "f%04d", i);
+        make_function(x, name);
+    }
+    struct reply r = ask(x, "GET", "/metrics", "", NULL);
+    assert_int_equal(r.status, 200);
+    expect_sample(&r, "bide_functions", CEILING + OVER);
+    expect_sample(&r, "bide_functions_left_out", OVER);
+    expect_sample(&r, "bide_function_events{function=\"f0001\",state=\"queued\"}", 0);
+    expect_sample(&r, "bide_function_events{function=\"f1000\",state=\"queued\"}", 0);
+    assert_null(strstr(r.body, "f1001"));
+    reply_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_who_may_ask, fx_setup_distrust, fx_teardown),
         cmocka_unit_test_setup_teardown(test_what_happened, fx_setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_deleted, fx_setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_functions, fx_setup, fx_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
