@@ -14,7 +14,7 @@ struct procinfo {
     uint64_t anon_bytes;     /* resident memory that is the process's own */
     uint64_t threads;
     int64_t started_at_ms; /* epoch milliseconds, real time */
-    int64_t open_fds;      /* -1: not ours to see (a process of another user) */
+    int64_t open_fds;      /* -1: not ours to see (another user's, before Linux 6.2) */
 };
 
 /* Any thread. ERR_NOTFOUND: no such process. ERR_IO, ERR_CORRUPT: /proc is not what it should be. */
