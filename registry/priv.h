@@ -45,7 +45,8 @@ struct registry {
     struct pin *pins;
     unsigned holds; /* while there is one no package is removed */
 
-    atomic_bool sweep_due;                /* a package may have lost the last that needed it */
+    bool keep_all;         /* a record cannot be read, so nobody knows which package it names; set at open */
+    atomic_bool sweep_due; /* a package may have lost the last that needed it */
     char (*doubtful)[SHA256_HEX_LEN + 1]; /* found unneeded by the last registry_sweep; only its own */
     size_t n_doubtful;
 };

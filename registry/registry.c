@@ -295,7 +295,8 @@ int registry_open(struct registry **ret, struct store *s, const struct registry_
         rc = store_table(s, "registry_meta", &r->meta, e);
     if (rc == 0)
         rc = store_write_now(s, load, &l, e);
-    if (rc == 0 && !l.any_corrupt)
+    r->keep_all = l.any_corrupt;
+    if (rc == 0 && !r->keep_all)
         rc = sweep(r, e);
     if (rc < 0) {
         registry_close(r);

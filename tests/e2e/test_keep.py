@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from lib import PREFIX, Bided, Failed, balanced, body, expect, until
+from lib import PREFIX, Bided, Failed, balanced, body, expect, until, zipped
 
 
 @contextlib.contextmanager
@@ -215,3 +215,36 @@ def test_check_beside_a_running_daemon():
         expect(e["done"] == 20, e)
         items = [json.loads(line) for line in b.bide("events", "ls", "--json").stdout.splitlines()]
         expect(all(i["disruptions"] == 0 for i in items) and len(items) == 20, "workers were disturbed")
+
+
+LATE = """
+import time
+def handler(e, c):
+    end = time.time() + e.get("for", 0)
+    while time.time() < end:
+        time.sleep(0.02)
+    return open("/var/task/late.txt").read()
+"""
+
+
+def test_code_that_nothing_names_goes():
+    with Bided() as b:
+        def packages():
+            return sorted(n for n in os.listdir(b.data + "/code") if not n.startswith("."))
+
+        c = b.make("f", {"app.py": LATE, "late.txt": "old"})
+        old = packages()
+        expect(len(old) == 2, old)
+        # The event runs on the old code while the new one takes its place: what it reads late is still there.
+        i = c.invoke(FunctionName="f", InvocationType="Event", Payload=b'{"for": 2}')["ResponseMetadata"]["RequestId"]
+        until(lambda: b.show(i)["state"] == "running", what="a running event")
+        c.update_function_code(FunctionName="f", ZipFile=zipped({"app.py": LATE, "late.txt": "new"}))
+        until(lambda: c.get_function_configuration(FunctionName="f")["LastUpdateStatus"] == "Successful", what="the update")
+        expect(body(c.invoke(FunctionName="f", Payload=b"{}")) == "new", "the new code does not run")
+        expect(b.show(i)["state"] != "running" or set(old) < set(packages()), "the code of a running event was removed")
+        ev = until(lambda: (lambda x: x if x["state"] == "done" else None)(b.show(i)), what="the event")
+        expect(len(ev["attempts"]) == 1, ev)
+        until(lambda: len(packages()) == 2 and packages() != old, what="the end of the old package")
+        expect(body(c.invoke(FunctionName="f", Payload=b"{}")) == "new", "the new code does not run any more")
+        c.delete_function(FunctionName="f")
+        until(lambda: not packages(), what="the end of the last package")
