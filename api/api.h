@@ -16,6 +16,7 @@
 #include "registry/registry.h"
 
 struct api;
+struct logs;
 
 struct api_key {
     char id[129];
@@ -31,6 +32,7 @@ struct api_deps {
     struct queue *queue;
     struct dlq *dlq;
     struct dispatcher *dispatcher;
+    struct logs *logs; /* logs.h */
     const char *runtimes_dir;
     const struct api_key *keys; /* who may call over TCP */
     size_t n_keys;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "build.h"
+#include "logs/logs.h"
 #include "route.h"
 
 enum { PAUSED_SHOWN_MAX = 64, PAGE = 64 };
@@ -129,6 +130,22 @@ static void put_oldest(struct json_out *o, const struct depths *x, int64_t now_m
     out_end(o, '}');
 }
 
+static void put_logs(struct json_out *o, struct logs *l)
+{
+    struct logs_stats st;
+    logs_stats(l, &st);
+    out_begin(o, "logs", '{');
+    out_bool(o, "on", st.on);
+    out_uint(o, "streams", st.streams);
+    out_uint(o, "bytes", st.bytes);
+    out_uint(o, "written_bytes", st.written_bytes);
+    out_uint(o, "dropped_bytes", st.dropped_bytes);
+    out_uint(o, "lost_bytes", st.lost_bytes);
+    out_bool(o, "stopped", st.stopped);
+    out_str(o, "why", st.stopped ? st.why : NULL);
+    out_end(o, '}');
+}
+
 static void put_workers(struct json_out *o, const struct dispatcher_status *st)
 {
     out_uint(o, "workers", st->workers);
@@ -207,6 +224,7 @@ static void build_status(struct call *c, struct json_out *o, struct fault *f)
     put_workers(o, &st);
     put_store(o, queue_store(d->queue), d->settings);
     put_dlq(o, &letters, depths.held);
+    put_logs(o, d->logs);
     out_begin(o, "faults", '[');
     dispatcher_faults(d->dispatcher, put_fault, o);
     out_end(o, ']');

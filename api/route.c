@@ -30,6 +30,7 @@ static const struct route table[] = {
     {HTTP1_GET, "/metrics", bide_metrics, ROUTE_LOCAL, "Metrics"},
     {HTTP1_GET, "/bide/v1/status", bide_status, 0, "Status"},
     {HTTP1_GET, "/bide/v1/code/{}", location_get_code, 0, "GetCode"},
+    {HTTP1_GET, "/bide/v1/functions/{}/logs", bide_logs_read, 0, "ReadLogs"},
     {HTTP1_GET, "/bide/v1/functions/{}/books", bide_function_books, 0, "FunctionBooks"},
     {HTTP1_GET, "/bide/v1/functions", bide_functions_list, 0, "ListFunctionsInDetail"},
     {HTTP1_POST, "/bide/v1/functions/{}/pause", bide_function_pause, 0, "PauseFunction"},

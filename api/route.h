@@ -56,6 +56,7 @@ void bide_functions_list(struct call *c);
 void bide_function_pause(struct call *c);
 void bide_function_resume(struct call *c);
 void bide_function_purge(struct call *c);
+void bide_logs_read(struct call *c);
 void bide_events_list(struct call *c);
 void bide_events_get(struct call *c);
 void bide_events_cancel(struct call *c);

@@ -89,6 +89,14 @@ int id_parse(const char *text, size_t len, struct id *ret)
     return rc;
 }
 
+int64_t id_time_ms(const struct id *id)
+{
+    int64_t ms = 0;
+    for (int i = 0; i < 6; i++)
+        ms = ms << 8 | id->b[i];
+    return ms;
+}
+
 int id_cmp(const struct id *a, const struct id *b)
 {
     return memcmp(a->b, b->b, sizeof a->b);

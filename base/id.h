@@ -34,6 +34,7 @@ struct id id_random(void);
 
 void id_format(const struct id *id, char out[ID_TEXT_LEN + 1]);           /* lower case, NUL-terminated */
 int id_parse(const char *text, size_t len, struct id *ret) BIDE_MUST_USE; /* ERR_INVALID; either case */
+int64_t id_time_ms(const struct id *id);                                  /* of a UUIDv7: when it was made */
 int id_cmp(const struct id *a, const struct id *b);
 bool id_is_zero(const struct id *id);
 

@@ -76,6 +76,15 @@ static const struct setting_info table[SETTING_COUNT] = {
     [SET_LOG_LEVEL] = {"log.level", SETTING_ENUM, "info", "error|warn|info|debug", 0, 0,
                        "the daemon's own log, on stderr"},
     [SET_LOG_FORMAT] = {"log.format", SETTING_ENUM, "text", "text|json", 0, 0, "form of its lines"},
+    [SET_LOGS] = {"logs", SETTING_BOOL, "on", NULL, 0, 1, "keep what functions write, for `bide logs`"},
+    [SET_LOGS_RATE] = {"logs.rate", SETTING_SIZE, "512KiB", NULL, 1024, GIB,
+                       "output a second that is kept of a function; eight times that at once"},
+    [SET_LOGS_FUNCTION_MAX_BYTES] = {"logs.function_max_bytes", SETTING_SIZE, "64MiB", NULL, MIB, 64 * TIB,
+                                     "size of one function's logs; the oldest go"},
+    [SET_LOGS_MAX_BYTES] = {"logs.max_bytes", SETTING_SIZE, "1GiB", NULL, MIB, 64 * TIB,
+                            "size of all logs; those of the functions that have most go first"},
+    [SET_LOGS_RETENTION] = {"logs.retention", SETTING_DURATION, "14d", NULL, 3600 * SEC, 3650 * DAY,
+                            "how long logs are kept"},
     [SET_CLOCK] = {"clock", SETTING_ENUM, "real", "real|virtual", 0, 0,
                    "virtual: stands still and is moved by `bide clock advance`"},
     [SET_SANDBOX] = {"sandbox", SETTING_ENUM, "strict", "strict|relaxed|off", 0, 0,
@@ -101,6 +110,11 @@ static const bool live[SETTING_COUNT] = {
     [SET_SHUTDOWN_GRACE] = true,
     [SET_LOG_LEVEL] = true,
     [SET_LOG_FORMAT] = true,
+    [SET_LOGS] = true,
+    [SET_LOGS_RATE] = true,
+    [SET_LOGS_FUNCTION_MAX_BYTES] = true,
+    [SET_LOGS_MAX_BYTES] = true,
+    [SET_LOGS_RETENTION] = true,
 };
 
 struct value {

@@ -502,7 +502,8 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     pthread_mutex_init(&d->mu, NULL);
     stats_init(d);
     struct sched_limits lim = read_settings(d);
-    struct executor_opts xo = {.runtimes_dir = deps->runtimes_dir, .init_limit_ms = 10000, .freeze_after_ms = 20};
+    struct executor_opts xo = {
+        .runtimes_dir = deps->runtimes_dir, .logs = deps->logs, .init_limit_ms = 10000, .freeze_after_ms = 20};
     int rc = sched_new(&d->sched, &lim);
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_tick, d, &d->tick);

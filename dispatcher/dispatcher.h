@@ -24,6 +24,7 @@
 #include "registry/registry.h"
 
 struct dispatcher;
+struct logs;
 
 enum { DISPATCHER_DEFAULT_AGE_S = 21600 }; /* Lambda: MaximumEventAgeInSeconds of a function that sets none */
 
@@ -36,6 +37,7 @@ struct dispatcher_deps {
     struct dlq *dlq;
     int executor_sock;          /* ownership passes */
     const char *runtimes_dir;   /* lives as long as the dispatcher */
+    struct logs *logs;          /* where functions' output goes; lives longer. NULL: nowhere */
     bool unclean;               /* the last stop was a crash: first starts of each function are synced first */
     void (*on_lost)(void *arg); /* the executor process is gone; on the dispatcher's thread */
     void *arg;

@@ -1,8 +1,6 @@
 #include "capture.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +10,8 @@ void capture_init(struct capture *c)
 {
     c->fd = -1;
     c->watch = NULL;
+    c->stream = NULL;
+    c->request_id = "";
     c->total = 0;
 }
 
@@ -33,11 +33,24 @@ int capture_open(struct capture *c, struct loop *l, int fd)
     return rc;
 }
 
-void capture_close(struct capture *c)
+static void end(struct capture *c)
 {
     loop_unwatch(c->watch);
     c->watch = NULL;
     fd_close(&c->fd);
+}
+
+void capture_close(struct capture *c)
+{
+    capture_drain(c);
+    end(c);
+}
+
+void capture_done(struct capture *c)
+{
+    capture_close(c);
+    logs_stream_close(c->stream);
+    c->stream = NULL;
 }
 
 void capture_clear(struct capture *c)
@@ -45,9 +58,8 @@ void capture_clear(struct capture *c)
     c->total = 0;
 }
 
-void capture_add(struct capture *c, const void *p, size_t n)
+static void keep(struct capture *c, const char *s, size_t n)
 {
-    const char *s = p;
     if (n > CAPTURE_TAIL) {
         c->total += n - CAPTURE_TAIL;
         s += n - CAPTURE_TAIL;
@@ -60,15 +72,17 @@ void capture_add(struct capture *c, const void *p, size_t n)
     c->total += n;
 }
 
-void capture_printf(struct capture *c, const char *fmt, ...)
+void capture_add(struct capture *c, const void *p, size_t n)
 {
-    char line[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    if (n > 0)
-        capture_add(c, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    keep(c, p, n);
+    (void)logs_output(c->stream, c->request_id, p, n); /* over the rate or not: it is read and thrown away */
+}
+
+void capture_line(struct capture *c, const char *text)
+{
+    size_t n = strlen(text);
+    keep(c, text, n);
+    logs_platform(c->stream, c->request_id, text, n);
 }
 
 void capture_drain(struct capture *c)
@@ -84,7 +98,7 @@ void capture_drain(struct capture *c)
         } else if (n < 0 && errno == EAGAIN) {
             return;
         } else {
-            capture_close(c); /* end of file: every writer is gone, and a watch would spin */
+            end(c); /* end of file: every writer is gone, and a watch would spin */
         }
     }
 }

@@ -1,14 +1,18 @@
-/* The log of one worker: reads what its runtime writes to stdout and stderr, and keeps the last EXECUTOR_LOG_TAIL bytes
- * since capture_clear.
+/* The log of one worker: reads what its runtime writes to stdout and stderr, keeps the last EXECUTOR_LOG_TAIL bytes
+ * since capture_clear, and passes everything on to the worker's log stream (logs.h).
  *
  *   capture_init(&c);
+ *   c.stream = logs_stream_open(...);      // NULL: the tail only. The capture's: closed by capture_done
  *   capture_open(&c, loop, fd);            // the read end of the log pipe, non-blocking; ownership passes
  *   capture_drain(&c); capture_clear(&c);  // an invocation begins
- *   capture_printf(&c, "START ...\n");
+ *   c.request_id = id;
+ *   capture_line(&c, "START ...\n");
  *   ...
  *   capture_drain(&c);                     // it has answered: what it wrote before is in the pipe
  *   len = capture_tail(&c, out);
- *   capture_close(&c);
+ *   c.request_id = "";
+ *   capture_close(&c);                     // the box is gone, and may come back
+ *   capture_done(&c);
  *
  * A turn of the loop reads at most CAPTURE_TURN bytes and keeps the tail only: a flood costs the function its own CPU
  * time and never the engine's memory, nor another worker's turn. On the loop's thread.
@@ -21,6 +25,7 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "logs/logs.h"
 
 enum {
     CAPTURE_TAIL = 4096,
@@ -30,7 +35,9 @@ enum {
 struct capture {
     int fd; /* -1 when closed */
     struct loop_watch *watch;
-    uint64_t total; /* bytes since capture_clear */
+    struct logs_stream *stream; /* NULL: none */
+    const char *request_id;     /* whose the output is, for the stream; "" = no invocation's */
+    uint64_t total;             /* bytes since capture_clear */
     char ring[CAPTURE_TAIL];
 };
 
@@ -38,13 +45,15 @@ void capture_init(struct capture *c);
 
 /* ERR_NOMEM; fd is closed then. */
 int capture_open(struct capture *c, struct loop *l, int fd) BIDE_MUST_USE;
-void capture_close(struct capture *c); /* what was kept stays readable; closed already is fine */
+/* Read what is left and close; what was kept stays readable. Closed already is fine. */
+void capture_close(struct capture *c);
+void capture_done(struct capture *c); /* the same, and the end of the stream */
 
 void capture_clear(struct capture *c);
 void capture_add(struct capture *c, const void *p, size_t n);
 
-/* A line of our own, cut at 1023 bytes. */
-void capture_printf(struct capture *c, const char *fmt, ...) BIDE_PRINTF(2, 3);
+/* Whole lines of the platform's, each with its newline. */
+void capture_line(struct capture *c, const char *text);
 
 /* Read what is in the pipe now, at most CAPTURE_TURN bytes. */
 void capture_drain(struct capture *c);

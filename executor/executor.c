@@ -186,6 +186,7 @@ int executor_new(struct executor **ret, struct loop *l, int sock, const struct e
     x->init_limit_ms = o->init_limit_ms;
     x->freeze_after_ms = o->freeze_after_ms;
     x->reset_limit_ms = o->reset_limit_ms > 0 ? o->reset_limit_ms : WORKER_RESET_LIMIT_MS;
+    x->logs = o->logs;
     x->cbs = *cbs;
     x->arg = arg;
     x->timer_at_ms = INT64_MAX;

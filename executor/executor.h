@@ -22,6 +22,7 @@
 #include "base/loop.h"
 
 struct executor;
+struct logs;
 
 enum {
     EXECUTOR_RESPONSE_MAX = 6291556, /* Lambda: 6 MB and 100 bytes */
@@ -76,7 +77,7 @@ struct executor_result {
     size_t body_len;
     const char *error_type; /* not EXECUTOR_OK: as far as known, "" otherwise */
     const char *error_message;
-    const char *log_tail; /* last EXECUTOR_LOG_TAIL bytes, START to REPORT */
+    const char *log_tail; /* last EXECUTOR_LOG_TAIL bytes, START to REPORT; empty for a success that did not want it */
     size_t log_tail_len;
     int exit_code;        /* -1 none */
     int signal;           /* 0 none */
@@ -109,6 +110,7 @@ struct executor_opts {
     int64_t init_limit_ms;    /* 10 s on demand */
     int64_t freeze_after_ms;  /* 20 ms of idleness */
     int64_t reset_limit_ms;   /* for the executor process to reset a box; 0 = 50 ms (the design, section 6) */
+    struct logs *logs;        /* where log streams go (logs.h); NULL: nowhere */
 };
 
 /* sock: the SOCK_SEQPACKET to the executor process; ownership passes. */

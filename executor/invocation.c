@@ -24,7 +24,9 @@ static void write_report(struct worker *w, struct verdict *v, int64_t duration_u
                                          .peak_kb = v->r.peak_kb,
                                          .status = v->status,
                                          .error_type = v->status_type});
-    verdict_log(v, &w->log);
+    if (v->r.end != EXECUTOR_OK || w->want_log)
+        verdict_log(v, &w->log);
+    w->log.request_id = ""; /* what comes now is nobody's */
 }
 
 /* The one result of the invocation in hand. The caller has already moved the state on. */
@@ -33,8 +35,7 @@ static void finish(struct worker *w, struct verdict *v)
     struct executor *x = w->x;
     int64_t us = clock_mono_us() - w->began_us;
     BIDE_ASSERT(w->busy, "a result of worker %" PRIu64 " that is not busy", w->id);
-    if (v->r.end != EXECUTOR_OK || w->want_log)
-        write_report(w, v, us);
+    write_report(w, v, us);
     w->cold_init_us = 0;
     w->busy = false;
     free(w->pending);
@@ -98,8 +99,9 @@ static void take(struct worker *w, const struct executor_invocation *in)
     w->limit_at_ms = w->began_us / 1000 + w->timeout_ms;
     w->limit_epoch_ms = clock_real_ms() + w->timeout_ms;
     (void)snprintf(w->request_id, sizeof w->request_id, "%s", in->request_id);
-    capture_drain(&w->log); /* what was said between invocations is nobody's */
+    capture_drain(&w->log);
     capture_clear(&w->log);
+    w->log.request_id = w->request_id;
     report_start(&w->log, w->request_id, w->launch->version);
 }
 

@@ -42,6 +42,7 @@ int startup_launch(struct worker *w, const struct executor_spec *s, struct err *
         rc = boxenv_build(&l->env, s, &l->runtime, clock_real_ms(), e);
     if (rc < 0)
         return rc;
+    w->log.stream = logs_stream_open(w->x->logs, s->function_name, boxenv_get(&l->env, "AWS_LAMBDA_LOG_STREAM_NAME"));
     const char *wrapper = boxenv_get(&l->env, "AWS_LAMBDA_EXEC_WRAPPER");
     if (wrapper != NULL && l->runtime.wrapper)
         (void)snprintf(l->wrapper, sizeof l->wrapper, "%s", wrapper);

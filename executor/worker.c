@@ -57,7 +57,7 @@ static void free_worker(struct worker *w)
     executor_timer_clear(&w->last_words);
     close_sockets(w);
     httpd_free(w->httpd);
-    capture_close(&w->log);
+    capture_done(&w->log);
     executor_unlink(w);
     if (w->launch != NULL)
         boxenv_done(&w->launch->env);

@@ -42,6 +42,7 @@ struct executor {
     int64_t init_limit_ms;
     int64_t freeze_after_ms;
     int64_t reset_limit_ms;
+    struct logs *logs; /* NULL: none */
     struct executor_cbs cbs;
     void *arg;
     struct timerq deadlines;

@@ -100,6 +100,14 @@ static const struct opt backup_opts[] = {
     {0},
 };
 
+static const struct opt logs_opts[] = {
+    {"follow", NULL, "go on with what comes, until interrupted"},
+    {"since", "TIME",
+     "from then on: 10m (ago), 2026-01-02, 2026-01-02T03:04 or 2026-01-02T03:04:05+01:00 (UTC without a zone)"},
+    {"event", "ID", "only the lines of this event, all attempts; or of a synchronous call, by its request id"},
+    {0},
+};
+
 static const struct opt wait_opts[] = {
     {"function", "NAME", "only for the events of this function"},
     {"settled", NULL, "also until none waits for a retry: every event is done, dead or cancelled"},
@@ -154,6 +162,9 @@ const struct cmd cmds[] = {
      "already\n"
      "are left alone, so that importing twice does no harm.",
      0, 1, no_opts, cmd_dlq_import},
+    {"logs", "NAME", "what a function wrote, with START, END and REPORT of each run",
+     "Oldest first, the workers' streams merged by time. Each line: time (UTC), the stream's first letters, text.", 1,
+     1, logs_opts, cmd_logs},
     {"wait", "", "wait until no event is queued or running",
      "For scripts: what was sent before has been tried when it returns.", 0, 0, wait_opts, cmd_wait},
     {"verify", "", "recount everything and check every record",

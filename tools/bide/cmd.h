@@ -80,6 +80,7 @@ int cmd_dlq_import(struct call *c);
 int cmd_verify(struct call *c);
 int cmd_clock_advance(struct call *c);
 int cmd_wait(struct call *c);
+int cmd_logs(struct call *c);
 int cmd_help(struct call *c);
 int cmd_backup(struct call *c);
 int cmd_compact(struct call *c);

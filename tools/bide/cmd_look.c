@@ -94,6 +94,10 @@ static void print_status(const json_t *st)
     if (json_is_true(json_object_get(dlq, "full")))
         (void)puts(
             "dlq     FULL: events that should die stay waiting; make room with `bide dlq rm`, or raise dlq.max_bytes");
+    const json_t *logs = json_object_get(st, "logs");
+    if (json_is_true(json_object_get(logs, "stopped")))
+        (void)printf("logs    STOPPED: %s (%lld bytes lost since the start)\n", show_text(show_str(logs, "why"), 200),
+                     show_int(logs, "lost_bytes"));
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(st, "faults"), i, item)(void)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "datadir.h"
 #include "keeping.h"
+#include "logs/logs.h"
 #include "notify.h"
 #include "sweeper.h"
 #include "watchdog.h"
@@ -26,6 +27,7 @@ struct engine {
     struct queue *queue;
     struct dlq *dlq;
     struct registry *registry;
+    struct logs *logs;
     struct dispatcher *dispatcher;
     struct api *api;
     struct loop *api_loop;
@@ -37,8 +39,8 @@ struct engine {
     struct watchdog watchdog;
     pthread_t dispatch_thread;
     bool dispatching;
-    uint64_t recovered;          /* events found running at this start */
-    bool was_full, dlq_was_full; /* as last told in the log */
+    uint64_t recovered;                        /* events found running at this start */
+    bool was_full, dlq_was_full, logs_stopped; /* as last told in the log */
     bool stopping;
     int drained; /* of the two halves that must drain before the end */
 };
@@ -121,10 +123,31 @@ static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
     return queue_meta_put_now(g->queue, "clean_stop", 0, e);
 }
 
+static struct logs_opts logs_settings(const struct engine *g)
+{
+    return (struct logs_opts){.on = setting(g, SET_LOGS) != 0,
+                              .rate = (uint64_t)setting(g, SET_LOGS_RATE),
+                              .function_max_bytes = (uint64_t)setting(g, SET_LOGS_FUNCTION_MAX_BYTES),
+                              .max_bytes = (uint64_t)setting(g, SET_LOGS_MAX_BYTES),
+                              .retention_ms = setting(g, SET_LOGS_RETENTION),
+                              .reserve_bytes = (uint64_t)setting(g, SET_QUEUE_RESERVE_BYTES)};
+}
+
+static int open_logs(struct engine *g, struct err *e)
+{
+    struct logs_opts lo = logs_settings(g);
+    int fd = open("logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return err_sys(e, ERR_IO, errno, "data directory: cannot open logs/");
+    return logs_open(&g->logs, fd, &lo, e);
+}
+
 static int open_front(struct engine *g, bool unclean, struct err *e)
 {
     const struct engine_opts *o = g->o;
-    int rc = loop_new(&g->api_loop, e);
+    int rc = open_logs(g, e);
+    if (rc == 0)
+        rc = loop_new(&g->api_loop, e);
     if (rc == 0)
         rc = loop_new(&g->dispatch_loop, e);
     if (rc < 0)
@@ -137,6 +160,7 @@ static int open_front(struct engine *g, bool unclean, struct err *e)
                                  .dlq = g->dlq,
                                  .executor_sock = o->executor_sock,
                                  .runtimes_dir = o->runtimes_dir,
+                                 .logs = g->logs,
                                  .unclean = unclean,
                                  .on_lost = lost_executor};
     rc = dispatcher_new(&g->dispatcher, &dd, e);
@@ -150,6 +174,7 @@ static int open_front(struct engine *g, bool unclean, struct err *e)
                           .queue = g->queue,
                           .dlq = g->dlq,
                           .dispatcher = g->dispatcher,
+                          .logs = g->logs,
                           .runtimes_dir = o->runtimes_dir,
                           .keys = &o->key,
                           .n_keys = 1,
@@ -209,10 +234,22 @@ static void beat(void *arg)
     notify_tell("WATCHDOG=1");
 }
 
+static void tell_logs(struct engine *g)
+{
+    struct logs_stats st;
+    logs_stats(g->logs, &st);
+    if (st.stopped != g->logs_stopped && st.stopped)
+        log_warn("engine", "functions' logs are not written: %s", st.why);
+    else if (st.stopped != g->logs_stopped)
+        log_info("engine", "functions' logs are written again lost_bytes=%llu", (unsigned long long)st.lost_bytes);
+    g->logs_stopped = st.stopped;
+}
+
 static void on_housekeeping(void *arg)
 {
     struct engine *g = arg;
     tell_room(g);
+    tell_logs(g);
     keeping_round(&g->keeping);
     sweeper_round(&g->sweeper);
     loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
@@ -261,6 +298,8 @@ static void tell_difference(enum setting k, const char *text, void *arg)
 
 static void apply_settings(struct engine *g)
 {
+    struct logs_opts lo = logs_settings(g);
+    logs_set(g->logs, &lo);
     queue_set_history(g->queue, setting(g, SET_HISTORY_PAYLOAD) != 0, setting(g, SET_HISTORY_RETENTION),
                       (uint64_t)setting(g, SET_HISTORY_MAX_BYTES));
     dlq_set_retention(g->dlq, setting(g, SET_DLQ_RETENTION));
@@ -343,6 +382,7 @@ static void shut(struct engine *g)
     loop_unwatch(g->reloads);
     api_free(g->api);
     dispatcher_free(g->dispatcher);
+    logs_close(g->logs);
     loop_free(g->dispatch_loop);
     loop_free(g->api_loop);
     dlq_close(g->dlq);

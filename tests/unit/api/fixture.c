@@ -59,6 +59,17 @@ static void open_stores(struct fx *x)
     assert_ok(store_start(x->store, &e), &e);
 }
 
+static void open_logs(struct fx *x)
+{
+    struct logs_opts o = {
+        .on = true, .rate = 1 << 20, .function_max_bytes = 64 << 20, .max_bytes = 1 << 30, .retention_ms = 86400000};
+    struct err e = {0};
+    assert_int_equal(mkdirat(x->dir.fd, "logs", 0700), 0);
+    int fd = openat(x->dir.fd, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_ok(logs_open(&x->logs, fd, &o, &e), &e);
+}
+
 static void open_api(struct fx *x)
 {
     static const struct api_key keys[] = {{FIXTURE_KEY_ID, FIXTURE_SECRET}};
@@ -72,6 +83,7 @@ static void open_api(struct fx *x)
         .registry = x->registry,
         .queue = x->queue,
         .dlq = x->dlq,
+        .logs = x->logs,
         .dispatcher = &x->dispatcher,
         .runtimes_dir = "/nowhere",
         .keys = keys,
@@ -108,6 +120,7 @@ static int setup(void **state, bool distrust, bool real_clock)
     x->code_fd = openat(x->dir.fd, "code", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(x->code_fd >= 0);
     open_stores(x);
+    open_logs(x);
     open_api(x);
     *state = x;
     return 0;
@@ -136,6 +149,7 @@ int fx_teardown(void **state)
     store_stop(x->store);
     fake_done(&x->dispatcher);
     api_free(x->api);
+    logs_close(x->logs);
     loop_free(x->loop);
     dlq_close(x->dlq);
     queue_close(x->queue);

@@ -8,6 +8,7 @@
 #include "../registry/zipmake.h"
 #include "api.h"
 #include "fake_dispatcher.h"
+#include "logs/logs.h"
 #include "testutil.h"
 
 #define FIXTURE_KEY_ID "AKIDEXAMPLE"
@@ -22,6 +23,7 @@ struct fx {
     struct registry *registry;
     struct queue *queue;
     struct dlq *dlq;
+    struct logs *logs;
     struct dispatcher dispatcher;
     struct loop *loop;
     struct api *api;

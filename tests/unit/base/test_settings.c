@@ -69,6 +69,11 @@ static void defaults_are_the_documented_ones(void **state)
         {SET_SHUTDOWN_GRACE, "shutdown.grace", "30s", 30000},
         {SET_LOG_LEVEL, "log.level", "info", 0},
         {SET_LOG_FORMAT, "log.format", "text", 0},
+        {SET_LOGS, "logs", "on", 1},
+        {SET_LOGS_RATE, "logs.rate", "512KiB", 524288},
+        {SET_LOGS_FUNCTION_MAX_BYTES, "logs.function_max_bytes", "64MiB", 67108864},
+        {SET_LOGS_MAX_BYTES, "logs.max_bytes", "1GiB", 1073741824},
+        {SET_LOGS_RETENTION, "logs.retention", "14d", 1209600000},
         {SET_CLOCK, "clock", "real", 0},
         {SET_SANDBOX, "sandbox", "strict", 0},
     };

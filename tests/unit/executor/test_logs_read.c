@@ -130,7 +130,8 @@ static void any_interleaving_reads_the_same(void **state)
             say(s[test_rand(&seed) % STREAMS], ID1, text);
             g->real_ms += (int64_t)(test_rand(&seed) % 3 == 0);
         }
-        const char *p = read_lines(g, (struct logs_query){.cursor = cursor, .limit = 1 + (uint32_t)(test_rand(&seed) % 300)}, 0);
+        const char *p =
+            read_lines(g, (struct logs_query){.cursor = cursor, .limit = 1 + (uint32_t)(test_rand(&seed) % 300)}, 0);
         memcpy(cursor, got.next, sizeof cursor);
         long long last = -1, time;
         for (int number, len; sscanf(p, "%lld ? 1 %d\n%n", &time, &number, &len) == 2; p += len) {

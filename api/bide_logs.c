@@ -1,0 +1,92 @@
+/* /bide/v1/functions/{}/logs: what a function wrote, and what the platform says about its runs. */
+#include <string.h>
+
+#include "base/num.h"
+#include "build.h"
+#include "logs/logs.h"
+#include "route.h"
+
+enum { NAME_LEN_MAX = 170, ID_SLACK_MS = 1000 };
+
+static void put_line(const struct logs_line *line, void *arg)
+{
+    struct json_out *o = arg;
+    out_begin(o, NULL, '{');
+    out_int(o, "time_ms", line->time_ms);
+    out_str(o, "stream", line->stream);
+    out_str(o, "request_id", line->request_id[0] != '\0' ? line->request_id : NULL);
+    out_strn(o, "message", line->text, line->len);
+    out_end(o, '}');
+}
+
+static int read_number(struct call *c, const char *name, uint64_t min, uint64_t max, uint64_t *ret, struct fault *f)
+{
+    char v[32];
+    int r = call_query(c, name, v, sizeof(v));
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r < 0 || num_parse_u64(v, strlen(v), ret) < 0 || *ret < min || *ret > max)
+        return fault_set(f, FAULT_VALIDATION, "%s must be a number from %llu to %llu", name, (unsigned long long)min,
+                         (unsigned long long)max);
+    return 0;
+}
+
+/* An event's lines are not older than its id, which tells when it was made; unless that was told by a virtual clock, or
+ * by one that has been set back since. */
+static int read_event(struct call *c, char text[ID_TEXT_LEN + 1], struct logs_query *q, struct fault *f)
+{
+    char v[64];
+    struct id id;
+    int r = call_query(c, "event", v, sizeof(v));
+    text[0] = '\0';
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r < 0 || id_parse(v, strlen(v), &id) < 0)
+        return fault_set(f, FAULT_VALIDATION, "'%.60s' is not an event id", r < 0 ? "" : v);
+    id_format(&id, text);
+    int64_t since = id_time_ms(&id) - ID_SLACK_MS;
+    if (!c->api->d.clock->is_virtual && since > q->since_ms && since < clock_real_ms())
+        q->since_ms = since;
+    return 0;
+}
+
+static void build_lines(struct call *c, struct json_out *o, struct fault *f)
+{
+    char cursor[LOGS_CURSOR_MAX], next[LOGS_CURSOR_MAX], event[ID_TEXT_LEN + 1];
+    uint64_t since = 0, limit = LOGS_READ_MAX;
+    bool more = false;
+    struct err e = {0};
+    struct logs_query q = {.function = c->fn.name, .request_id = event, .cursor = cursor};
+    if (read_number(c, "since", 0, INT64_MAX / 2, &since, f) < 0 ||
+        read_number(c, "limit", 1, UINT32_MAX, &limit, f) < 0 ||
+        build_filter(c, "cursor", cursor, sizeof(cursor), f) < 0)
+        return;
+    q.since_ms = (int64_t)since;
+    q.limit = limit < LOGS_READ_MAX ? (uint32_t)limit : LOGS_READ_MAX;
+    if (read_event(c, event, &q, f) < 0)
+        return;
+    out_begin(o, NULL, '{');
+    out_begin(o, "items", '[');
+    int r = logs_read(c->api->d.logs, &q, put_line, o, next, &more, &e);
+    out_end(o, ']');
+    if (r == ERR_NOTFOUND) {
+        const struct function *fn = call_function(c);
+        if (fn == NULL)
+            (void)fault_set(f, FAULT_NOT_FOUND, "Function not found: %s, and it has no logs", c->arg);
+        function_unref(fn);
+    } else if (r < 0) {
+        (void)fault_set(f, r == ERR_INVALID ? FAULT_VALIDATION : FAULT_SERVICE, "%s", e.text);
+    }
+    out_str(o, "cursor", next);
+    out_bool(o, "more", more);
+    struct logs_stats st;
+    logs_stats(c->api->d.logs, &st);
+    out_bool(o, "on", st.on);
+    out_end(o, '}');
+}
+
+void bide_logs_read(struct call *c)
+{
+    if (call_name(c, NAME_LEN_MAX) == 0)
+        build_answer(c, build_lines);
+}
