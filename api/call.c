@@ -10,6 +10,7 @@
 #include "auth.h"
 #include "json_in.h"
 #include "route.h"
+#include "runtimes.h"
 #include "uri.h"
 
 /* --- reading the request ----- */
@@ -57,6 +58,15 @@ int call_check_place(struct call *c, struct fault *f)
         return ERR_INVALID;
     }
     return 0;
+}
+
+int call_check_runtime(const struct call *c, const char *runtime, struct fault *f)
+{
+    struct err e = {0};
+    if (runtime == NULL)
+        return 0;
+    int found = dispatcher_runtime_check(c->api->d.runtimes_dir, runtime, &e);
+    return runtime_check_name(runtime, found, e.text, f);
 }
 
 int call_name(struct call *c, int64_t max_len)

@@ -95,6 +95,9 @@ int call_query(const struct call *c, const char *name, char *out, size_t cap) BI
 void call_check_name(struct call *c, struct check *ck, int64_t max_len);
 /* What comes after the model: derived qualifier, region, account. ERR_INVALID with f set. */
 int call_check_place(struct call *c, struct fault *f) BIDE_MUST_USE;
+
+/* May a function have this runtime (NULL: none is asked for)? ERR_INVALID with *f set. Any thread. */
+int call_check_runtime(const struct call *c, const char *runtime, struct fault *f) BIDE_MUST_USE;
 /* Both; answers the call itself when it gives ERR_INVALID. */
 int call_name(struct call *c, int64_t max_len) BIDE_MUST_USE;
 

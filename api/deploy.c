@@ -121,16 +121,13 @@ static void run_deploy(void *arg)
 {
     struct deploy *d = arg;
     struct call *c = d->c;
-    struct err e;
     const char *name = d->op == FUNCTION_CREATE ? NULL : c->fn.name;
     if (function_in_read(&d->in, d->op, name, c->body, c->body_len, &d->ck, &d->fault) < 0)
         return;
     if (d->op == FUNCTION_CREATE && check_create_name(d) < 0)
         return;
-    if (d->in.spec.runtime && dispatcher_runtime_check(c->api->d.runtimes_dir, d->in.spec.runtime, &e) < 0) {
-        (void)fault_set(&d->fault, FAULT_INVALID_PARAMETER, "%s", e.text);
+    if (call_check_runtime(c, d->in.spec.runtime, &d->fault) < 0)
         return;
-    }
     if (unpack(d) < 0)
         return;
     d->in.spec.code = &d->code;

@@ -175,16 +175,13 @@ static void on_config_updated(struct registry_wait *w)
 static int read_update(struct call *c, struct function_in *in, struct fault *fault)
 {
     struct check ck;
-    struct err e;
     check_init(&ck);
     call_check_name(c, &ck, CONTROL_LEN_MAX);
     int r = function_in_read(in, FUNCTION_UPDATE_CONFIG, c->fn.name, c->body, c->body_len, &ck, fault);
     check_done(&ck);
     if (r == 0)
         r = call_check_place(c, fault);
-    if (r == 0 && in->spec.runtime && dispatcher_runtime_check(c->api->d.runtimes_dir, in->spec.runtime, &e) < 0)
-        r = fault_set(fault, FAULT_INVALID_PARAMETER, "%s", e.text);
-    return r;
+    return r == 0 ? call_check_runtime(c, in->spec.runtime, fault) : r;
 }
 
 void function_update_config(struct call *c)

@@ -24,17 +24,19 @@ static bool is_in(const char *const *v, size_t n, const char *name)
     return false;
 }
 
-int runtime_check_name(const char *name, struct fault *f)
+int runtime_check_name(const char *name, int found, const char *why, struct fault *f)
 {
     char list[512];
     size_t n = sizeof(creatable) / sizeof(creatable[0]), used = 0;
-    if (is_in(creatable, n, name))
-        return 0;
     if (is_in(retired, sizeof(retired) / sizeof(retired[0]), name))
         return fault_set(f, FAULT_INVALID_PARAMETER,
                          "The runtime parameter of %s is no longer supported for creating or updating AWS Lambda "
                          "functions. We recommend you use a supported runtime while creating or updating functions.",
                          name);
+    if (found == 0)
+        return 0;
+    if (found != ERR_NOTFOUND || is_in(creatable, n, name))
+        return fault_set(f, FAULT_INVALID_PARAMETER, "%s", why);
     for (size_t i = 0; i < n; i++)
         used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", creatable[i]);
     return fault_set(f, FAULT_INVALID_PARAMETER,

@@ -1,10 +1,13 @@
-/* Runtime names: which ones Lambda knows, and which it has retired (Lambda: 3.5). Pure. */
+/* Runtime names: which ones may be asked for. Those are Lambda's, `exec`, and whatever else a folder of the
+ * installation serves; those that Lambda has retired are not (Lambda: 3.5). Pure.
+ */
 #ifndef API_RUNTIMES_H
 #define API_RUNTIMES_H
 
 #include "fault.h"
 
-/* ERR_INVALID with f set: unknown, or retired. Whether an interpreter is installed here is another question. */
-int runtime_check_name(const char *name, struct fault *f) BIDE_MUST_USE;
+/* found, why: what dispatcher_runtime_check said of the name. ERR_INVALID with f set: unknown, retired, or it cannot be
+ * run here. */
+int runtime_check_name(const char *name, int found, const char *why, struct fault *f) BIDE_MUST_USE;
 
 #endif

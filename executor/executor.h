@@ -28,6 +28,7 @@ enum {
     EXECUTOR_RESPONSE_MAX = 6291556, /* Lambda: 6 MB and 100 bytes */
     EXECUTOR_LOG_TAIL = 4096,
     EXECUTOR_ENV_MAX = 128,
+    EXECUTOR_LAYERS_MAX = 5, /* Lambda: section 3.10 */
 };
 
 struct executor_spec {
@@ -36,8 +37,10 @@ struct executor_spec {
     const char *version;      /* "$LATEST" or a number */
     const char *runtime;      /* "python3.12", "provided.al2023": resolved by runtime.c */
     const char *handler;
-    const char *role_profile; /* name of the role in the settings */
-    const char *code_sha256;  /* 64 hex */
+    const char *role_profile;  /* name of the role in the settings */
+    const char *code_sha256;   /* 64 hex */
+    const char *const *layers; /* such hashes of unpacked layers, n_layers of them: /opt, a later one over an earlier */
+    size_t n_layers;
     const char *region;
     const char *access_key_id, *secret_access_key, *session_token; /* put into the environment; "" = none */
     const char *const *env_keys;                                   /* the user's variables, n_env of them */
@@ -118,8 +121,8 @@ int executor_new(struct executor **ret, struct loop *l, int sock, const struct e
                  const struct executor_cbs *cbs, void *arg, struct err *e) BIDE_MUST_USE;
 void executor_free(struct executor *x);
 
-/* Can this runtime be run here? ERR_NOTFOUND with a sentence for the client in e: no interpreter is installed. Any
- * thread. */
+/* Can this runtime be run here? If not, a sentence for the client is in e. ERR_NOTFOUND: no folder serves the name.
+ * ERR_INVALID: its interpreter is not installed, or its manifest is wrong. Any thread. */
 int executor_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 /* worker: the caller's id, never 0, never reused. Errors come by on_start_failed, also those found at once: they come

@@ -14,7 +14,7 @@ static const struct {
     enum proto_from from;
     size_t n_items; /* with type and worker */
 } kinds[] = {
-    {PROTO_START, "START", PROTO_FROM_ENGINE, 11},
+    {PROTO_START, "START", PROTO_FROM_ENGINE, 12},
     {PROTO_RESET, "RESET", PROTO_FROM_ENGINE, 2},
     {PROTO_STOP, "STOP", PROTO_FROM_ENGINE, 2},
     {PROTO_FREEZE, "FREEZE", PROTO_FROM_ENGINE, 2},
@@ -73,6 +73,18 @@ static const char *wrong_env(const struct proto_start *s)
     return NULL;
 }
 
+static bool layers_ok(const struct proto_start *s)
+{
+    for (size_t i = 0; i < s->n_layers; i++) {
+        if (i == PROTO_LAYERS_MAX || !is_sha256_hex(s->layers[i]))
+            return false;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(s->layers[i], s->layers[j]) == 0)
+                return false;
+    }
+    return true;
+}
+
 /* The first field that is wrong, or NULL. */
 static const char *wrong_start(const struct proto_start *s)
 {
@@ -88,6 +100,8 @@ static const char *wrong_start(const struct proto_start *s)
         return "nproc";
     if (s->n_argv < 1 || s->n_argv > PROTO_ARGV_MAX || s->argv[0][0] != '/')
         return "argv";
+    if (!layers_ok(s))
+        return "layers";
     if (s->n_env > PROTO_ENV_MAX)
         return "env";
     return wrong_env(s);
@@ -152,6 +166,7 @@ static void pack_start(struct pack *p, const struct proto_start *s)
     pack_bool(p, s->cpu_boost);
     pack_list(p, s->argv, s->n_argv);
     pack_list(p, s->env, s->n_env);
+    pack_list(p, s->layers, s->n_layers);
 }
 
 static void pack_body(struct pack *p, const struct proto_msg *m)
@@ -279,6 +294,7 @@ static void take_body(struct proto_in *in, struct unpack *u, bool *bad)
         m->u.start.cpu_boost = unpack_bool(u);
         m->u.start.argv = take_list(in, u, PROTO_ARGV_MAX, &m->u.start.n_argv, bad);
         m->u.start.env = take_list(in, u, PROTO_ENV_MAX, &m->u.start.n_env, bad);
+        m->u.start.layers = take_list(in, u, PROTO_LAYERS_MAX, &m->u.start.n_layers, bad);
         break;
     case PROTO_HELLO:
         m->u.hello.version = take_u32(u, bad);

@@ -26,11 +26,12 @@
 #include "base/err.h"
 
 enum {
-    PROTO_VERSION = 1,
+    PROTO_VERSION = 2,
     PROTO_MSG_MAX = 96 * 1024,  /* of one datagram */
     PROTO_TEXT_MAX = 64 * 1024, /* of argv and env of a START together, NULs included */
     PROTO_ARGV_MAX = 32,
     PROTO_ENV_MAX = 256,
+    PROTO_LAYERS_MAX = 5,
     PROTO_RUNTIME_MAX = 32, /* name of a runtime's folder: [a-z0-9._-], not starting with a dot */
     PROTO_ROLE_MAX = 64,
     PROTO_STEP_MAX = 31,
@@ -86,6 +87,10 @@ struct proto_start {
     size_t n_argv;
     const char *const *env; /* "KEY=VALUE" */
     size_t n_env;
+    /* Merged at /opt, a later one over an earlier one; each a hash like code_sha256, mounted from code/ too, none
+     * twice. Lifetimes as of argv. */
+    const char *const *layers;
+    size_t n_layers;
 };
 
 struct proto_hello {
@@ -138,7 +143,7 @@ struct proto_msg {
 /* A decoded message and everything its pointers point to. */
 struct proto_in {
     struct proto_msg msg;
-    const char *list[PROTO_ARGV_MAX + PROTO_ENV_MAX + 2];
+    const char *list[PROTO_ARGV_MAX + PROTO_ENV_MAX + PROTO_LAYERS_MAX + 3];
     char text[PROTO_TEXT_MAX];
     size_t text_len;
     size_t n_list;

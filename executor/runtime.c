@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fdutil.h"
 #include "executor.h"
+#include "executor_proto/manifest.h"
 
 /* A manifest being read for one asked-for name. */
 struct reading {
@@ -19,6 +19,8 @@ struct reading {
     const char *install, *bootstrap;
     const char *interpreter[RUNTIME_PROGRAMS_MAX];
     size_t n_interpreters;
+    const char *read_only[MANIFEST_READ_ONLY_MAX];
+    size_t n_read_only;
 };
 
 static bool name_ok(const char *name)
@@ -127,6 +129,22 @@ static int set_yes_no(const struct reading *m, bool *ret, const char *value, str
     return 0;
 }
 
+static int set_read_only(struct reading *m, const char *value, struct err *e)
+{
+    const char *why = manifest_path_fault(value);
+    return why != NULL ? wrong(m, why, e) : keep_in(m, m->read_only, &m->n_read_only, MANIFEST_READ_ONLY_MAX, value, e);
+}
+
+static bool is_seen(const struct reading *m, const char *path)
+{
+    bool seen = strncmp(path, "/usr/", 5) == 0;
+    for (size_t i = 0; i < m->n_read_only; i++) {
+        size_t n = strlen(m->read_only[i]);
+        seen = seen || (strncmp(path, m->read_only[i], n) == 0 && path[n] == '/');
+    }
+    return seen;
+}
+
 static int set_bootstrap(struct reading *m, const char *value, struct err *e)
 {
     size_t one = 0;
@@ -142,9 +160,11 @@ static int set_key(struct reading *m, const char *key, const char *value, struct
         m->matched = m->matched || pattern_match(value, r->name, m->star);
         return 0;
     }
+    if (strcmp(key, "read_only") == 0)
+        return set_read_only(m, value, e);
     if (strcmp(key, "interpreter") == 0) {
-        if (strncmp(value, "/usr/", 5) != 0)
-            return wrong(m, "an interpreter must be below /usr, a box sees no other", e);
+        if (!is_seen(m, value))
+            return wrong(m, "an interpreter must be below /usr or a read_only path, a box sees no other", e);
         return set_path(m, m->interpreter, &m->n_interpreters, value, e);
     }
     if (strcmp(key, "program") == 0)
@@ -170,47 +190,24 @@ static int set_key(struct reading *m, const char *key, const char *value, struct
     return wrong(m, "unknown key", e);
 }
 
-static char *trim(char *s)
+/* In what order keys are taken: `serves` settles what a '*' stands for, `read_only` where an interpreter may be. */
+static int pass_of(const char *key)
 {
-    s += strspn(s, " \t");
-    size_t n = strlen(s);
-    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
-        s[--n] = '\0';
-    return s;
+    return strcmp(key, "serves") == 0 ? 0 : strcmp(key, "read_only") == 0 ? 1 : 2;
 }
 
-/* pass 0 takes `serves` lines only, which settle what a '*' of any other line stands for. */
-static int read_lines(struct reading *m, char *text, int pass, struct err *e)
+static int read_lines(struct reading *m, const char *text, int pass, struct err *e)
 {
-    m->line = 0;
-    for (char *next = text; next != NULL;) {
-        char *line = next, *nl = strchr(line, '\n');
-        next = nl != NULL ? nl + 1 : NULL;
-        m->line++;
-        char copy[RUNTIME_ARG_LEN_MAX + 1];
-        size_t n = nl != NULL ? (size_t)(nl - line) : strlen(line);
-        if (n >= sizeof copy)
-            return wrong(m, "the line is too long", e);
-        memcpy(copy, line, n);
-        copy[n] = '\0';
-        char *key = trim(copy);
-        if (key[0] == '\0' || key[0] == '#')
-            continue;
-        char *value = strchr(key, '=');
-        if (value == NULL)
-            return wrong(m, "key = value is wanted", e);
-        *value++ = '\0';
-        key = trim(key);
-        value = trim(value);
-        if (value[0] == '\0')
-            return wrong(m, "the value is empty", e);
-        if ((strcmp(key, "serves") == 0) != (pass == 0))
-            continue;
-        int rc = set_key(m, key, value, e);
-        if (rc < 0)
+    struct manifest_line l = {.n = 0};
+    const char *why;
+    int rc;
+    while ((rc = manifest_next(&text, &l, &why)) > 0) {
+        m->line = l.n;
+        if (pass_of(l.key) == pass && (rc = set_key(m, l.key, l.value, e)) < 0)
             return rc;
     }
-    return 0;
+    m->line = l.n;
+    return rc < 0 ? wrong(m, why, e) : 0;
 }
 
 static int pick_interpreter(struct reading *m, struct err *e)
@@ -226,7 +223,7 @@ static int pick_interpreter(struct reading *m, struct err *e)
         size_t at = strlen(tried);
         (void)snprintf(tried + at, sizeof tried - at, "%s%s", i > 0 ? ", " : "", m->interpreter[i]);
     }
-    return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
+    return err_set(e, ERR_INVALID, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
                    tried, m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
 }
 
@@ -236,8 +233,7 @@ static int take_bootstrap(struct reading *m, int dir_fd, struct err *e)
     char path[2 * RUNTIME_NAME_MAX + 16];
     (void)snprintf(path, sizeof path, "%s/%s", m->folder, m->bootstrap);
     if (faccessat(dir_fd, path, X_OK, 0) < 0)
-        return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run: its program %s is not installed.", r->name,
-                       path);
+        return err_set(e, ERR_INVALID, "The runtime %s cannot be run: its program %s is not installed.", r->name, path);
     (void)snprintf(path, sizeof path, "/var/runtime/%s", m->bootstrap);
     return keep_in(m, r->program, &r->n_programs, RUNTIME_PROGRAMS_MAX, path, e);
 }
@@ -246,12 +242,10 @@ static int take_bootstrap(struct reading *m, int dir_fd, struct err *e)
 static int read_manifest(int dir_fd, const char *folder, struct runtime *r, bool *ret_matched, struct err *e)
 {
     struct reading m = {.r = r, .folder = folder};
-    char path[RUNTIME_NAME_MAX + sizeof "/manifest"];
     struct buf b;
     *ret_matched = false;
-    (void)snprintf(path, sizeof path, "%s/manifest", folder);
-    buf_init(&b, RUNTIME_MANIFEST_MAX);
-    int rc = file_read(dir_fd, path, &b);
+    buf_init(&b, MANIFEST_MAX);
+    int rc = manifest_load(dir_fd, folder, &b);
     if (rc < 0) {
         if (rc != ERR_NOTFOUND)
             (void)err_set(e, rc, "runtime %s: manifest: %s", folder, err_name(rc));
@@ -267,6 +261,8 @@ static int read_manifest(int dir_fd, const char *folder, struct runtime *r, bool
     r->execution_env = r->wrapper = true;
     (void)snprintf(r->dir, sizeof r->dir, "%s", folder);
     rc = read_lines(&m, b.data, 1, e);
+    if (rc == 0)
+        rc = read_lines(&m, b.data, 2, e);
     if (rc < 0)
         goto out;
     r->own_program = r->n_programs > 0;

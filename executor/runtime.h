@@ -1,11 +1,14 @@
 /* Runtimes: what has to be run for "python3.12". A runtime is a folder below the runtimes directory with a file
  * `manifest`; in a box the folder is /var/runtime. A new language is a new folder and no C.
  *
- * A manifest is lines of `key = value`; blank lines and lines that begin with '#' are skipped. A '*' in a value stands
- * for what the '*' of the matching `serves` pattern stood for. Keys:
+ * A '*' in a value of the manifest (manifest.h has its form) stands for what the '*' of the matching `serves` pattern
+ * stood for. Keys:
  *
  *   serves       name or pattern with one '*' that this folder runs; at least one
- *   interpreter  absolute path below /usr (a box sees no other programs); the first that is there on this host is run
+ *   interpreter  absolute path below /usr or a read_only path (a box sees no other programs); the first that is there
+ *                on this host is run
+ *   read_only    folder of the host that boxes of this runtime see too, at the same place: where an interpreter is
+ *                installed outside of /usr. Bound by the executor process, which reads it from the manifest itself
  *   program      path in the box, brought by the function; the first that exists there is run
  *   bootstrap    name of a program in this folder. Exactly one of interpreter, program and bootstrap must be given
  *   arg          argument of the program, in order; `{memory:N}` in it stands for N per cent of the function's
@@ -24,15 +27,15 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "executor_proto/manifest.h"
 
 enum {
     RUNTIME_NAME_MAX = 32,
     RUNTIME_PROGRAMS_MAX = 8,
     RUNTIME_ARGS_MAX = 16,
-    RUNTIME_ARG_LEN_MAX = 511, /* no line of a manifest is longer */
+    RUNTIME_ARG_LEN_MAX = MANIFEST_LINE_MAX,
     RUNTIME_ENV_MAX = 16,
-    RUNTIME_MANIFEST_MAX = 4096,
-    RUNTIME_TEXT_MAX = 4 * RUNTIME_MANIFEST_MAX,
+    RUNTIME_TEXT_MAX = 4 * MANIFEST_MAX,
 };
 
 /* Filled by runtime_find; the pointers lead into text, so that it must not be copied. */
@@ -56,8 +59,8 @@ struct runtime {
 /* arg as a function of memory_mb gets it, into out (cut at cap). */
 void runtime_arg(const char *arg, int32_t memory_mb, char *out, size_t cap);
 
-/* ERR_NOTFOUND: no folder serves the name, or no interpreter is installed; e says which and what to install.
- * ERR_INVALID: a manifest is wrong; e names folder, line and fault. ERR_IO. */
+/* ERR_NOTFOUND: no folder serves the name. ERR_INVALID: its program is not installed, and e says what to install; or a
+ * manifest is wrong, and e names folder, line and fault. ERR_IO. */
 int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret, struct err *e) BIDE_MUST_USE;
 
 #endif

@@ -31,6 +31,19 @@ static int send_start(struct worker *w, struct err *e)
     return peer_send(&w->x->peer, &m, e);
 }
 
+static int take_layers(struct launch *l, const struct executor_spec *s, struct err *e)
+{
+    if (s->n_layers > EXECUTOR_LAYERS_MAX)
+        return err_set(e, ERR_TOOBIG, "%zu layers, of at most %d", s->n_layers, EXECUTOR_LAYERS_MAX);
+    for (size_t i = 0; i < s->n_layers; i++) {
+        (void)snprintf(l->layer_text[i], sizeof l->layer_text[i], "%s", s->layers[i]);
+        l->layer[i] = l->layer_text[i];
+    }
+    l->start.layers = l->layer;
+    l->start.n_layers = s->n_layers;
+    return 0;
+}
+
 int startup_launch(struct worker *w, const struct executor_spec *s, struct err *e)
 {
     struct launch *l = calloc(1, sizeof *l);
@@ -40,6 +53,8 @@ int startup_launch(struct worker *w, const struct executor_spec *s, struct err *
     int rc = runtime_find(w->x->runtimes_dir, s->runtime, &l->runtime, e);
     if (rc == 0)
         rc = boxenv_build(&l->env, s, &l->runtime, clock_real_ms(), e);
+    if (rc == 0)
+        rc = take_layers(l, s, e);
     if (rc < 0)
         return rc;
     w->log.stream = logs_stream_open(w->x->logs, s->function_name, boxenv_get(&l->env, "AWS_LAMBDA_LOG_STREAM_NAME"));

@@ -64,6 +64,8 @@ struct launch {
     struct runtime runtime;
     struct boxenv env;
     struct proto_start start; /* argv and env are filled in for each sending */
+    char layer_text[EXECUTOR_LAYERS_MAX][65];
+    const char *layer[EXECUTOR_LAYERS_MAX]; /* into layer_text */
     char region[32];
     char version[32];  /* of the function */
     char wrapper[256]; /* AWS_LAMBDA_EXEC_WRAPPER; "" = none */

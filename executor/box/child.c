@@ -129,6 +129,23 @@ static int new_session(struct child *c, struct err *e)
 /* --- the operations
  * --------------------------------------------------------------------------------------------------- */
 
+static int open_lower(struct child *c, const char *path, struct err *e)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(e, ERR_IO, errno, "%s", path);
+    c->lower[c->n_lower++] = fd;
+    return 0;
+}
+
+static int overlay(struct child *c, int tree, struct err *e)
+{
+    int rc = mnt_overlay(c->lower, c->n_lower, &c->tree[tree], e);
+    while (c->n_lower > 0)
+        fd_close(&c->lower[--c->n_lower]);
+    return rc;
+}
+
 static int run_op(struct child *c, const struct op *o, uint16_t *port, struct err *e)
 {
     int rc;
@@ -142,10 +159,16 @@ static int run_op(struct child *c, const struct op *o, uint16_t *port, struct er
         return mnt_slave(e);
     case OP_GRAB:
         return mnt_tree(AT_FDCWD, o->src, &c->tree[o->n], e);
+    case OP_LOWER:
+        return open_lower(c, o->src, e);
+    case OP_OVERLAY:
+        return overlay(c, (int)o->n, e);
     case OP_ROOT:
         return mnt_root(o->src, e);
     case OP_DIR:
         return mnt_dir(o->dst, e);
+    case OP_DIRS:
+        return mnt_dirs(o->dst, e);
     case OP_LINK:
         return mnt_link(o->src, o->dst, e);
     case OP_FILE:

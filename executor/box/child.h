@@ -22,6 +22,8 @@ struct child {
     int join[LIMITER_JOIN_MAX];  /* limiter_join_fds */
     int freezer;                 /* limiter_freezer_fd, or -1 */
     int code_dir;                /* sandbox = off: working directory; else -1 */
+    int lower[PROTO_LAYERS_MAX]; /* OP_LOWER's, n_lower of them */
+    size_t n_lower;
     int tree[PROFILE_TREES_MAX]; /* -1 where the child grabs it itself */
     uid_t uid;                   /* sandbox = off */
     gid_t gid;

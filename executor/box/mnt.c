@@ -49,6 +49,26 @@ int mnt_tree(int dir_fd, const char *path, int *ret_fd, struct err *e)
     return 0;
 }
 
+/* Lower folders only: nothing of it can be written to. They are named by descriptor, so that no character of a path can
+ * mean anything to the option's syntax. */
+int mnt_overlay(const int *dirs, size_t n, int *ret_fd, struct err *e)
+{
+    char lower[512] = "";
+    for (size_t i = n; i-- > 0;) {
+        size_t at = strlen(lower);
+        (void)snprintf(lower + at, sizeof lower - at, "%s/proc/self/fd/%d", at > 0 ? ":" : "", dirs[i]);
+    }
+    int rc = 0, fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", lower, 0) < 0 ||
+        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        rc = fail(e, "overlay of", "layers");
+    *ret_fd = rc == 0 ? fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV) : -1;
+    if (rc == 0 && *ret_fd < 0)
+        rc = fail(e, "mount", "layers");
+    fd_close(&fs);
+    return rc;
+}
+
 int mnt_slave(struct err *e)
 {
     return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ? fail(e, "make slave", "/") : 0;
@@ -66,6 +86,18 @@ int mnt_root(const char *over, struct err *e)
 int mnt_dir(const char *dst, struct err *e)
 {
     return mkdir(below(dst), 0755) < 0 && errno != EEXIST ? fail(e, "mkdir", dst) : 0;
+}
+
+int mnt_dirs(const char *dst, struct err *e)
+{
+    char part[PATH_MAX];
+    int rc = 0;
+    for (size_t n = 1; rc == 0 && dst[n - 1] != '\0'; n++)
+        if (dst[n] == '/' || dst[n] == '\0') {
+            (void)snprintf(part, sizeof part, "%.*s", (int)n, dst);
+            rc = mnt_dir(part, e);
+        }
+    return rc;
 }
 
 int mnt_link(const char *text, const char *dst, struct err *e)

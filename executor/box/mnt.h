@@ -7,6 +7,7 @@
 #define BOX_MNT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,9 +16,14 @@
  * set-user-id, without devices unless it is one, read-only. In *ret_fd, close-on-exec. The parent calls it too. */
 int mnt_tree(int dir_fd, const char *path, int *ret_fd, struct err *e) BIDE_MUST_USE;
 
+/* The same of several folders merged, the last of dirs on top. dirs are from this mount namespace. The parent calls it
+ * too. */
+int mnt_overlay(const int *dirs, size_t n, int *ret_fd, struct err *e) BIDE_MUST_USE;
+
 int mnt_slave(struct err *e) BIDE_MUST_USE;
 int mnt_root(const char *over, struct err *e) BIDE_MUST_USE; /* also makes it the working directory */
 int mnt_dir(const char *dst, struct err *e) BIDE_MUST_USE;
+int mnt_dirs(const char *dst, struct err *e) BIDE_MUST_USE; /* and those above it */
 int mnt_link(const char *text, const char *dst, struct err *e) BIDE_MUST_USE;
 int mnt_file(const char *content, const char *dst, struct err *e) BIDE_MUST_USE;
 int mnt_put(int tree_fd, const char *dst, struct err *e) BIDE_MUST_USE;

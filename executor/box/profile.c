@@ -14,18 +14,33 @@ const char *const host_etc[HOST_ETC_MAX] = {"/etc/ssl/certs", "/etc/ca-certifica
                                             "/etc/ld.so.cache"};
 
 static const char *const names[OP_N_KINDS] = {
-    [OP_IDS] = "ids",           [OP_PARENT_DEATH] = "parent-death",
-    [OP_SLAVE] = "slave",       [OP_GRAB] = "grab",
-    [OP_ROOT] = "root",         [OP_DIR] = "dir",
-    [OP_LINK] = "link",         [OP_FILE] = "file",
-    [OP_PUT] = "put",           [OP_TMPFS] = "tmpfs",
-    [OP_PROC] = "proc",         [OP_NO_USERNS] = "no-userns",
-    [OP_PROC_SYS] = "proc-sys", [OP_MASK] = "mask",
-    [OP_HOSTNAME] = "hostname", [OP_LOOPBACK] = "loopback",
-    [OP_LISTEN] = "listen",     [OP_PIVOT] = "pivot",
-    [OP_CHDIR] = "chdir",       [OP_CODE_CWD] = "code-cwd",
-    [OP_ROOT_RO] = "root-ro",   [OP_SESSION] = "session",
-    [OP_RLIMIT] = "rlimit",     [OP_CAPS] = "caps",
+    [OP_IDS] = "ids",
+    [OP_PARENT_DEATH] = "parent-death",
+    [OP_SLAVE] = "slave",
+    [OP_GRAB] = "grab",
+    [OP_ROOT] = "root",
+    [OP_DIR] = "dir",
+    [OP_DIRS] = "dirs",
+    [OP_LOWER] = "lower",
+    [OP_OVERLAY] = "overlay",
+    [OP_LINK] = "link",
+    [OP_FILE] = "file",
+    [OP_PUT] = "put",
+    [OP_TMPFS] = "tmpfs",
+    [OP_PROC] = "proc",
+    [OP_NO_USERNS] = "no-userns",
+    [OP_PROC_SYS] = "proc-sys",
+    [OP_MASK] = "mask",
+    [OP_HOSTNAME] = "hostname",
+    [OP_LOOPBACK] = "loopback",
+    [OP_LISTEN] = "listen",
+    [OP_PIVOT] = "pivot",
+    [OP_CHDIR] = "chdir",
+    [OP_CODE_CWD] = "code-cwd",
+    [OP_ROOT_RO] = "root-ro",
+    [OP_SESSION] = "session",
+    [OP_RLIMIT] = "rlimit",
+    [OP_CAPS] = "caps",
     [OP_NNP] = "nnp",
 };
 
@@ -95,11 +110,27 @@ static void symlink_op(struct profile *p, const char *dst, const char *text)
 static const char *const devices[HOST_DEVICES] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
 
 struct trees {
-    int usr, code, runtime;
+    int usr, code, runtime, layers;
+    int read_only[MANIFEST_READ_ONLY_MAX];
     int link[HOST_LINKS];
     int etc[HOST_ETC_MAX];
     int dev[HOST_DEVICES];
 };
+
+/* One layer is a folder like the code, several are merged. */
+static int grab_layers(struct profile *p, const struct profile_in *in)
+{
+    if (in->n_layers == 0)
+        return -1;
+    if (in->as_root)
+        return TREE_LAYERS;
+    if (in->n_layers == 1)
+        return grab(p, in->layer_path[0]);
+    for (size_t i = 0; i < in->n_layers; i++)
+        add(p, (struct op){.kind = OP_LOWER, .src = in->layer_path[i]});
+    add(p, (struct op){.kind = OP_OVERLAY, .n = p->n_trees});
+    return p->n_trees++;
+}
 
 /* Everything that comes from the host is taken before the new root covers a part of it. */
 static void grab_all(struct profile *p, const struct profile_in *in, struct trees *t)
@@ -113,6 +144,9 @@ static void grab_all(struct profile *p, const struct profile_in *in, struct tree
         t->dev[i] = grab(p, devices[i]);
     t->code = !in->has_code ? -1 : in->as_root ? TREE_CODE : grab(p, in->code_path);
     t->runtime = !in->has_runtime ? -1 : in->as_root ? TREE_RUNTIME : grab(p, in->runtime_path);
+    t->layers = grab_layers(p, in);
+    for (size_t i = 0; in->read_only != NULL && i < in->read_only->n; i++)
+        t->read_only[i] = in->as_root ? TREE_READ_ONLY + (int)i : grab(p, in->read_only->path[i]);
 }
 
 /* Never the host's /etc: names and keys of the host are none of a function's business. The time zone is UTC, as on
@@ -195,6 +229,12 @@ static void add_files(struct profile *p, const struct profile_in *in)
         put(p, t.code, "/var/task");
     if (t.runtime >= 0)
         put(p, t.runtime, "/var/runtime");
+    if (t.layers >= 0)
+        put(p, t.layers, "/opt");
+    for (size_t i = 0; in->read_only != NULL && i < in->read_only->n; i++) {
+        add(p, (struct op){.kind = OP_DIRS, .dst = in->read_only->path[i]});
+        put(p, t.read_only[i], in->read_only->path[i]);
+    }
     add(p, (struct op){.kind = OP_TMPFS, .dst = "/tmp", .n = (int64_t)in->tmp_mb << 20});
     if (!in->no_proc)
         add_proc(p);

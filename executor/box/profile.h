@@ -12,6 +12,8 @@
 
 #include "base/buf.h"
 #include "box.h"
+#include "executor_proto/manifest.h"
+#include "executor_proto/proto.h"
 
 enum {
     PROFILE_OPS_MAX = 128,
@@ -25,8 +27,11 @@ enum op_kind {
     OP_PARENT_DEATH, /* die with the executor process */
     OP_SLAVE,        /* no mount of ours reaches the host */
     OP_GRAB,         /* take the mounts at src as tree number n, read-only */
+    OP_LOWER,        /* the folder src will be a layer, over those named before */
+    OP_OVERLAY,      /* take the layers, merged, as tree number n */
     OP_ROOT,         /* a fresh tmpfs over src becomes the new root's place */
     OP_DIR,          /* make folder dst */
+    OP_DIRS,         /* make folder dst and those above it */
     OP_LINK,         /* make symlink dst with text src */
     OP_FILE,         /* make file dst with content src */
     OP_PUT,          /* mount tree n at dst */
@@ -57,7 +62,13 @@ struct op {
 };
 
 /* Trees that the parent has already made (as root: the box then needs no right to walk to them). */
-enum { TREE_CODE, TREE_RUNTIME, TREE_FIRST_FREE };
+enum {
+    TREE_CODE,
+    TREE_RUNTIME,
+    TREE_LAYERS,
+    TREE_READ_ONLY,
+    TREE_FIRST_FREE = TREE_READ_ONLY + MANIFEST_READ_ONLY_MAX
+};
 
 enum { HOST_LINKS = 4, HOST_DEVICES = 5, HOST_ETC_MAX = 4 };
 
@@ -75,10 +86,13 @@ void host_look(struct host *h);
 struct profile_in {
     enum box_mode mode;
     enum box_network network;
-    bool as_root;                         /* code and runtime trees are there; else they are taken by path */
-    bool no_proc;                         /* relaxed on a host that denies it */
-    bool has_code, has_runtime;           /* a trial box has neither */
-    const char *code_path, *runtime_path; /* not as_root */
+    bool as_root;                             /* code and runtime trees are there; else they are taken by path */
+    bool no_proc;                             /* relaxed on a host that denies it */
+    bool has_code, has_runtime;               /* a trial box has neither */
+    const char *code_path, *runtime_path;     /* not as_root */
+    const struct manifest_paths *read_only;   /* the runtime's folders of the host that are there; NULL: none */
+    size_t n_layers;                          /* at /opt */
+    const char *layer_path[PROTO_LAYERS_MAX]; /* not as_root */
     const struct host *host;
     uint32_t tmp_mb;
     uint32_t nproc;

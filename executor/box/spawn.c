@@ -125,6 +125,9 @@ struct making {
     struct profile_in in;
     struct child child;
     char code_path[PATH_MAX + 80], runtime_path[PATH_MAX + 80];
+    char layer_path[PROTO_LAYERS_MAX][PATH_MAX + 80];
+    struct manifest_paths read_only;
+    int layer[PROTO_LAYERS_MAX];
     int code, runtime, ctl, log_fd;
 };
 
@@ -137,6 +140,72 @@ static int open_beneath(int dir, const char *name, int *ret_fd, struct err *e)
     return *ret_fd < 0 ? err_sys(e, ERR_IO, errno, "%s", name) : 0;
 }
 
+/* One of the runtime's folders on the host. Its path leads over no symlink, and nobody but root or we could change what
+ * is in it. 0; ERR_NOTFOUND: it is not there. */
+static int open_read_only(const char *path, int *ret_fd, struct err *e)
+{
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    struct stat st;
+    *ret_fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    if (*ret_fd < 0)
+        return errno == ENOENT ? ERR_NOTFOUND : err_sys(e, ERR_IO, errno, "%s", path);
+    if (fstat(*ret_fd, &st) < 0)
+        return err_sys(e, ERR_IO, errno, "%s", path);
+    if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return err_set(e, ERR_DENIED, "%s can be written to by others than its owner and root", path);
+    return 0;
+}
+
+/* The manifest is read here and not by the engine: what a box sees of the host is not the engine's to say. */
+static int open_read_only_all(struct spawner *s, struct making *m, const char *runtime_dir, struct err *e)
+{
+    struct manifest_paths *there = &m->read_only, all;
+    int rc = manifest_read_only(s->c->runtimes_fd, runtime_dir, &all, e);
+    there->n = 0;
+    for (size_t i = 0; i < all.n && rc == 0; i++) {
+        int fd;
+        rc = open_read_only(all.path[i], &fd, e);
+        if (rc == 0) {
+            memcpy(there->path[there->n], all.path[i], sizeof all.path[i]);
+            if (s->as_root && s->c->mode != BOX_OFF)
+                rc = mnt_tree(fd, "", &m->child.tree[TREE_READ_ONLY + there->n], e);
+            there->n++;
+        } else if (rc == ERR_NOTFOUND) {
+            rc = 0;
+        }
+        fd_close(&fd);
+    }
+    return rc;
+}
+
+static int open_layers(struct spawner *s, struct making *m, const struct proto_start *start, struct err *e)
+{
+    int rc = 0;
+    if (start->n_layers > 0 && s->c->mode == BOX_OFF)
+        return err_set(e, ERR_INVALID, "without a sandbox there is no /opt for layers");
+    for (size_t i = 0; i < start->n_layers && rc == 0; i++) {
+        rc = open_beneath(s->c->code_fd, start->layers[i], &m->layer[i], e);
+        (void)snprintf(m->layer_path[i], sizeof m->layer_path[i], "%s/%s", s->code_path, start->layers[i]);
+        m->in.layer_path[i] = m->layer_path[i];
+    }
+    m->in.n_layers = start->n_layers;
+    if (rc < 0 || start->n_layers == 0 || !s->as_root)
+        return rc;
+    int *tree = &m->child.tree[TREE_LAYERS];
+    return start->n_layers == 1 ? mnt_tree(m->layer[0], "", tree, e) : mnt_overlay(m->layer, start->n_layers, tree, e);
+}
+
+/* A merged /opt is read-only and has no place for another mount in it. */
+static int check_read_only(const struct making *m, struct err *e)
+{
+    for (size_t i = 0; i < m->read_only.n; i++)
+        if (m->in.n_layers > 0 && strncmp(m->read_only.path[i], "/opt/", 5) == 0)
+            return err_set(e, ERR_INVALID, "%s of the runtime is where the function's layers are",
+                           m->read_only.path[i]);
+    return 0;
+}
+
 static int open_files(struct spawner *s, struct making *m, const struct proto_start *start, const char **step,
                       struct err *e)
 {
@@ -146,6 +215,10 @@ static int open_files(struct spawner *s, struct making *m, const struct proto_st
     (void)snprintf(m->code_path, sizeof m->code_path, "%s/%s", s->code_path, start->code_sha256);
     if (rc == 0 && s->as_root && s->c->mode != BOX_OFF)
         rc = mnt_tree(m->code, "", &m->child.tree[TREE_CODE], e);
+    if (rc == 0) {
+        *step = "layers";
+        rc = open_layers(s, m, start, e);
+    }
     if (rc < 0 || start->runtime_dir[0] == '\0')
         return rc;
     *step = "runtime";
@@ -156,7 +229,10 @@ static int open_files(struct spawner *s, struct making *m, const struct proto_st
     (void)snprintf(m->runtime_path, sizeof m->runtime_path, "%s/%s", s->runtimes_path, start->runtime_dir);
     if (rc == 0 && s->as_root && s->c->mode != BOX_OFF)
         rc = mnt_tree(m->runtime, "", &m->child.tree[TREE_RUNTIME], e);
-    return rc;
+    *step = rc == 0 ? "read_only" : *step;
+    if (rc == 0)
+        rc = open_read_only_all(s, m, start->runtime_dir, e);
+    return rc == 0 ? check_read_only(m, e) : rc;
 }
 
 /* Functions open /dev/stderr and the like: a reopened pipe asks for the rights of its owner. */
@@ -189,6 +265,7 @@ static void fill_child(struct spawner *s, uint32_t slot, struct making *m, const
     m->in.no_proc = s->no_proc;
     m->in.code_path = m->code_path;
     m->in.runtime_path = m->runtime_path;
+    m->in.read_only = &m->read_only;
     m->in.host = &s->host;
     m->in.tmp_mb = start != NULL ? start->tmp_mb : TRIAL_MB;
     m->in.nproc = start != NULL ? start->nproc : PROTO_NPROC_MIN;
@@ -272,8 +349,10 @@ static void close_all(struct making *m, bool failed)
 {
     fd_close(&m->code);
     fd_close(&m->runtime);
-    fd_close(&m->child.tree[TREE_CODE]);
-    fd_close(&m->child.tree[TREE_RUNTIME]);
+    for (size_t i = 0; i < PROTO_LAYERS_MAX; i++)
+        fd_close(&m->layer[i]);
+    for (size_t i = 0; i < TREE_FIRST_FREE; i++)
+        fd_close(&m->child.tree[i]);
     fd_close(&m->child.ctl);
     fd_close(&m->child.log);
     fd_close(&m->child.freezer);
@@ -295,6 +374,8 @@ int spawn(struct spawner *s, uint32_t slot, const struct proto_start *start, str
     m->code = m->runtime = m->ctl = m->log_fd = m->child.ctl = m->child.log = m->child.freezer = -1;
     for (size_t i = 0; i < PROFILE_TREES_MAX; i++)
         m->child.tree[i] = -1;
+    for (size_t i = 0; i < PROTO_LAYERS_MAX; i++)
+        m->layer[i] = -1;
     for (size_t i = 0; i < LIMITER_JOIN_MAX; i++)
         m->child.join[i] = -1;
     *ret = (struct spawned){.pid = -1, .pidfd = -1, .ctl = -1, .log_fd = -1};

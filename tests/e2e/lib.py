@@ -50,6 +50,8 @@ def zipped(files, mode=0o755):
 
 
 class Bided:
+    prefix = PREFIX
+
     def __init__(self, *sets, data=None, config=None):
         self.sets = sets
         self.config = config
@@ -61,7 +63,7 @@ class Bided:
         endpoint = os.path.join(self.data, "endpoint")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(endpoint)
-        args = [PREFIX + "/bin/bided", "--data", self.data, "--listen", "127.0.0.1:0"]
+        args = [self.prefix + "/bin/bided", "--data", self.data, "--listen", "127.0.0.1:0"]
         if self.config:
             args += ["--config", self.config]
         for s in self.sets:
@@ -93,7 +95,7 @@ class Bided:
             config=Config(retries={"total_max_attempts": retries}, max_pool_connections=64, read_timeout=read_timeout))
 
     def bide(self, *args, check=True, data=None, stdin=None):
-        r = subprocess.run([PREFIX + "/bin/bide", "--data", data or self.data, *args], text=True, capture_output=True,
+        r = subprocess.run([self.prefix + "/bin/bide", "--data", data or self.data, *args], text=True, capture_output=True,
                            timeout=120, input=stdin)
         if check and r.returncode:
             raise Failed("bide %s: exit %d: %s" % (" ".join(args), r.returncode, r.stderr or r.stdout))

@@ -3,6 +3,7 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 
 from lib import Bided, body, expect, until
 
@@ -232,3 +233,59 @@ def test_runtimes_events():
             expect(shown["state"] == "dead", shown)
             for a in shown["attempts"]:
                 expect(a["outcome"] == "function_error" and a["error_type"] == kind and a["error_message"] == message, name, a)
+
+
+PERL = r"""
+use strict; use warnings; use IO::Socket::INET; $| = 1;
+my ($file, $name) = split /\./, $ENV{_HANDLER};
+require "./$file.pl";
+sub ask {
+    my ($head, $body) = @_;
+    my $s = IO::Socket::INET->new($ENV{AWS_LAMBDA_RUNTIME_API}) or die "no Runtime API: $!";
+    print $s "$head HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", (defined $body ? "Content-Length: " . length($body) . "\r\n\r\n$body" : "\r\n");
+    local $/; my ($h, $b) = split /\r\n\r\n/, <$s>, 2;
+    return ($h, $b);
+}
+while (1) {
+    my ($head, $event) = ask("GET /2018-06-01/runtime/invocation/next");
+    my ($id) = $head =~ /Lambda-Runtime-Aws-Request-Id: (\S+)/i;
+    no strict 'refs';
+    my $answer = eval { &{"main::$name"}($event) };
+    my $path = "POST /2018-06-01/runtime/invocation/$id";
+    defined $answer ? ask("$path/response", $answer) : ask("$path/error", '{"errorType":"Die","errorMessage":"' . ($@ =~ s/ at .*//sr) . '"}');
+}
+"""
+
+
+def test_a_new_language_is_a_folder():
+    top = tempfile.mkdtemp(prefix="bide-e2e-", dir="/var/tmp")
+    os.chmod(top, 0o755)  # the engine is another user
+    opt = tempfile.mkdtemp(prefix="bide-e2e-", dir="/opt") if os.geteuid() == 0 else None
+    try:
+        b = Bided()
+        b.prefix = os.path.join(top, "prefix")
+        shutil.copytree(Bided.prefix, b.prefix, symlinks=True)
+        with b:
+            folder = os.path.join(b.prefix, "share/bide/runtimes/perl")
+            os.mkdir(folder)  # while it runs
+            with open(folder + "/bootstrap.pl", "w") as f:
+                f.write(PERL)
+            with open(folder + "/manifest", "w") as f:
+                f.write("serves = perl5\ninterpreter = /usr/bin/perl\narg = /var/runtime/bootstrap.pl\nversion = perl:5\n")
+                f.write("env = GREETING=hello\n")
+                if opt:
+                    f.write("read_only = %s\n" % opt)
+            if opt:
+                os.chmod(opt, 0o755)
+                with open(opt + "/word", "w") as f:
+                    f.write('world')
+            word = "open(my $f, '<', '%s/word'); my $w = <$f>;" % opt if opt else "my $w = 'world';"
+            code = "sub greet { my $e = shift; die 'no' if $e =~ /die/; %s print \"a line\\n\"; return qq({\"$ENV{GREETING}\":\"$w\",\"event\":$e}) } 1;\n" % word
+            c = b.make("p", {"app.pl": code}, handler="app.greet", runtime="perl5")
+            expect(c.get_function_configuration(FunctionName="p")["Runtime"] == "perl5")
+            expect(body(c.invoke(FunctionName="p", Payload=b'{"a": 1}')) == {"hello": "world", "event": {"a": 1}})
+            expect(body(c.invoke(FunctionName="p", Payload=b'"die"')) == {"errorType": "Die", "errorMessage": "no"})
+    finally:
+        shutil.rmtree(top)
+        if opt:
+            shutil.rmtree(opt)

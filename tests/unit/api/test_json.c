@@ -144,14 +144,21 @@ static void test_runtime_names(void **state)
 {
     (void)state;
     struct fault f = {0};
-    assert_rc(runtime_check_name("python3.12", &f), 0);
-    assert_rc(runtime_check_name("exec", &f), 0);
-    assert_rc(runtime_check_name("python3.7", &f), ERR_INVALID);
+    assert_rc(runtime_check_name("python3.12", 0, "", &f), 0);
+    assert_rc(runtime_check_name("exec", 0, "", &f), 0);
+    assert_rc(runtime_check_name("perl5", 0, "", &f), 0); /* a folder that somebody added */
+    assert_rc(runtime_check_name("python3.7", 0, "", &f), ERR_INVALID);
     assert_non_null(strstr(f.text, "The runtime parameter of python3.7 is no longer supported"));
     fault_done(&f);
-    assert_rc(runtime_check_name("Python3.12", &f), ERR_INVALID);
+    assert_rc(runtime_check_name("Python3.12", ERR_NOTFOUND, "no folder", &f), ERR_INVALID);
     assert_non_null(strstr(f.text, "Value Python3.12 at 'runtime' failed to satisfy constraint"));
     assert_int_equal(f.type, FAULT_INVALID_PARAMETER);
+    fault_done(&f);
+    assert_rc(runtime_check_name("ruby3.3", ERR_NOTFOUND, "no folder", &f), ERR_INVALID);
+    assert_string_equal(f.text, "no folder");
+    fault_done(&f);
+    assert_rc(runtime_check_name("perl5", ERR_INVALID, "install perl", &f), ERR_INVALID);
+    assert_string_equal(f.text, "install perl");
     fault_done(&f);
 }
 

@@ -1,7 +1,7 @@
 bide_test(test_supervise SOURCES test_supervise.c DEPS executor PRIVATE_OF executor)
 bide_test(test_capture SOURCES test_capture.c DEPS executor base PRIVATE_OF executor)
 bide_test(test_errobj SOURCES test_errobj.c DEPS executor base PRIVATE_OF executor)
-bide_test(test_runtime SOURCES test_runtime.c DEPS executor base PRIVATE_OF executor)
+bide_test(test_runtime SOURCES test_runtime.c DEPS executor executor_proto base PRIVATE_OF executor)
 bide_test(test_executor SOURCES test_executor.c rig.c DEPS executor executor_proto base)
 bide_test(test_runtime_api SOURCES test_runtime_api.c rig.c DEPS executor executor_proto base)
 target_compile_definitions(test_runtime PRIVATE BIDE_RUNTIMES="${CMAKE_SOURCE_DIR}/runtimes")

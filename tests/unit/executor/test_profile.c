@@ -112,6 +112,34 @@ static void test_every_tree_is_put_once(void **state)
     }
 }
 
+static void test_layers_and_read_only(void **state)
+{
+    (void)state;
+    static const struct manifest_paths read_only = {.path = {"/opt/node", "/srv/a/b"}, .n = 2};
+    build(BOX_STRICT, BOX_NETWORK_NONE, true);
+    assert_int_equal(at(OP_PUT, "/opt"), -1);
+    for (int root = 0; root < 2; root++) {
+        for (size_t n = 1; n <= PROTO_LAYERS_MAX; n++) {
+            const struct profile_in in = {.mode = BOX_STRICT,
+                                          .as_root = root == 1,
+                                          .layer_path = {"/c/1", "/c/2", "/c/3", "/c/4", "/c/5"},
+                                          .n_layers = n,
+                                          .read_only = &read_only,
+                                          .host = &host,
+                                          .tmp_mb = 16,
+                                          .nproc = 10};
+            profile_build(&p, &in);
+            assert_true(p.n_trees + 4 <= PROFILE_TREES_MAX && p.n + 16 <= PROFILE_OPS_MAX);
+            BEFORE(at(OP_DIR, "/opt"), at(OP_PUT, "/opt"));
+            BEFORE(at(OP_PUT, "/opt"), at(OP_PIVOT, NULL));
+            BEFORE(at(OP_DIRS, "/srv/a/b"), at(OP_PUT, "/srv/a/b"));
+            assert_int_equal(at(OP_OVERLAY, NULL) >= 0, root == 0 && n > 1);
+            if (root == 0 && n > 1)
+                BEFORE(last(OP_OVERLAY), at(OP_ROOT, NULL)); /* the host's folders are still in reach */
+        }
+    }
+}
+
 static void test_host_facts(void **state)
 {
     (void)state;
@@ -227,11 +255,17 @@ static void test_roles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_every_tree_is_put_once),
-        cmocka_unit_test(test_host_facts),  cmocka_unit_test(test_host_network),
-        cmocka_unit_test(test_off_is_bare), cmocka_unit_test(test_relaxed_without_proc),
-        cmocka_unit_test(test_print),       cmocka_unit_test(test_outside_paths),
-        cmocka_unit_test(test_cpu_share),   cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_every_tree_is_put_once),
+        cmocka_unit_test(test_host_facts),
+        cmocka_unit_test(test_layers_and_read_only),
+        cmocka_unit_test(test_host_network),
+        cmocka_unit_test(test_off_is_bare),
+        cmocka_unit_test(test_relaxed_without_proc),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_outside_paths),
+        cmocka_unit_test(test_cpu_share),
+        cmocka_unit_test(test_roles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

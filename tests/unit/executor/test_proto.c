@@ -11,11 +11,13 @@
 #include "base/pack.h"
 #include "executor_proto/proto.h"
 
-#define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER_SHA "00000000000000000000000000000000000000000000000000000000000000ff"
+#define SHA       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static struct proto_in in;
 static const char *const argv_[] = {"/var/task/bootstrap", "an argument", ""};
 static const char *const env_[] = {"A=1", "_HANDLER=index.handler", "EMPTY="};
+static const char *const layers_[] = {OTHER_SHA, SHA};
 static const char *const degraded_[] = {"no memory limit: user without cgroups", "no freezer"};
 
 static struct proto_msg start_msg(void)
@@ -32,6 +34,8 @@ static struct proto_msg start_msg(void)
     m.u.start.n_argv = 3;
     m.u.start.env = env_;
     m.u.start.n_env = 3;
+    m.u.start.layers = layers_;
+    m.u.start.n_layers = 2;
     return m;
 }
 
@@ -84,6 +88,9 @@ static void test_start_round_trip(void **state)
     assert_int_equal(s->n_env, 3);
     assert_string_equal(s->env[2], "EMPTY=");
     assert_null(s->env[3]);
+    assert_int_equal(s->n_layers, 2);
+    assert_string_equal(s->layers[0], OTHER_SHA);
+    assert_string_equal(s->layers[1], SHA);
 }
 
 static void test_short_messages_round_trip(void **state)
@@ -222,6 +229,16 @@ static void test_encoder_refuses_what_is_out_of_range(void **state)
     m.u.start.env = nameless;
     m.u.start.n_env = 1;
     refuse_start(&m, "env");
+    static const char *const layers[][2] = {{SHA, SHA}, {SHA, "../../etc"}, {"", SHA}};
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        m = start_msg();
+        m.u.start.layers = layers[i];
+        refuse_start(&m, "layers");
+    }
+    const char *const six[] = {SHA, OTHER_SHA, "a", "b", "c", "d"};
+    m.u.start.layers = six;
+    m.u.start.n_layers = 6;
+    refuse_start(&m, "layers");
 }
 
 /* A peer that does not use our encoder. */
@@ -230,7 +247,7 @@ static void pack_hostile(struct buf *b, uint64_t memory, const char *runtime, co
     struct pack p;
     buf_init(b, 4 * PROTO_MSG_MAX);
     pack_init(&p, b);
-    pack_array(&p, 11);
+    pack_array(&p, 12);
     pack_uint(&p, PROTO_START);
     pack_uint(&p, 7);
     pack_str(&p, SHA);
@@ -243,6 +260,7 @@ static void pack_hostile(struct buf *b, uint64_t memory, const char *runtime, co
     pack_array(&p, n_argv);
     for (size_t i = 0; i < n_argv; i++)
         pack_str(&p, argv[i]);
+    pack_array(&p, 0);
     pack_array(&p, 0);
     assert_int_equal(pack_error(&p), 0);
 }

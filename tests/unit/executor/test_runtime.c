@@ -89,7 +89,7 @@ static void a_bootstrap_is_in_the_folder(void **state)
     struct err e = {0};
     char path[128];
     put("b", "serves = b\nbootstrap = boot\narg = -v\n");
-    assert_int_equal(runtime_find(dir, "b", &r, &e), ERR_NOTFOUND);
+    assert_int_equal(runtime_find(dir, "b", &r, &e), ERR_INVALID);
     assert_string_equal(e.text, "The runtime b cannot be run: its program b/boot is not installed.");
     (void)snprintf(path, sizeof path, "%s/b/boot", dir);
     close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755));
@@ -99,13 +99,22 @@ static void a_bootstrap_is_in_the_folder(void **state)
     assert_false(r.own_program);
 }
 
+static void an_interpreter_may_be_in_a_read_only_folder(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    put("o", "interpreter = /opt/no-such/bin/o\ninterpreter = /usr/bin/sh\nserves = o\nread_only = /opt/no-such\n");
+    assert_int_equal(runtime_find(dir, "o", &r, &e), 0);
+    assert_string_equal(r.program[0], "/usr/bin/sh");
+}
+
 static void a_missing_interpreter_says_what_to_install(void **state)
 {
     (void)state;
     struct err e = {0};
     put("m", "serves = m*\ninterpreter = /usr/bin/no-such-m*\ninterpreter = /usr/local/bin/no-such\ninstall = apt-get "
              "install m\n");
-    assert_int_equal(executor_runtime_check(dir, "m1", &e), ERR_NOTFOUND);
+    assert_int_equal(executor_runtime_check(dir, "m1", &e), ERR_INVALID);
     assert_string_equal(e.text, "The runtime m1 cannot be run on this host: none of /usr/bin/no-such-m1, "
                                 "/usr/local/bin/no-such is there. Install it: apt-get install m.");
     assert_int_equal(executor_runtime_check(dir, "nothing", &e), ERR_NOTFOUND);
@@ -126,6 +135,13 @@ static void wrong_manifests_name_their_line(void **state)
         "serves = w\narg = {mem}\n",
         "serves = w\nbootstrap = ../b\n",
         "serves = w\nbootstrap = a/b\n",
+        "serves = w\nread_only = /usr/local\n",
+        "serves = w\nread_only = /etc/x\n",
+        "serves = w\nread_only = /opt\n",
+        "serves = w\nread_only = /opt/x/../y\n",
+        "serves = w\nread_only = /opt/*\n",
+        "serves = w\nread_only = relative/x\n",
+        "serves = w\ninterpreter = /opt/xy/sh\nread_only = /opt/x\n",
         "serves = w\nenv = NOVALUE\n",
         "serves = w\nwrapper = maybe\n",
         "serves = w\nprogram = relative\n",
@@ -138,7 +154,7 @@ static void wrong_manifests_name_their_line(void **state)
         struct err e = {0};
         put("w", rows[i]);
         assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_INVALID);
-        assert_non_null(strstr(e.text, i < 13 ? "runtime w: manifest line 2: "
+        assert_non_null(strstr(e.text, i < 20 ? "runtime w: manifest line 2: "
                                               : "one of interpreter, program and bootstrap is wanted"));
     }
 }
@@ -147,7 +163,7 @@ static void too_much_of_anything_is_refused(void **state)
 {
     (void)state;
     struct err e = {0};
-    char text[RUNTIME_MANIFEST_MAX + 512];
+    char text[MANIFEST_MAX + 512];
     size_t n = (size_t)snprintf(text, sizeof text, "serves = w\nprogram = /p\n");
     for (int i = 0; i <= RUNTIME_ARGS_MAX; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "arg = %d\n", i);
@@ -186,7 +202,7 @@ static void shipped_manifests_are_right(void **state)
     assert_string_equal(r.version, "python:3.12");
     assert_int_equal(runtime_find(BIDE_RUNTIMES, "fortran77", &r, &e), ERR_NOTFOUND);
     int rc = runtime_find(BIDE_RUNTIMES, "nodejs22.x", &r, &e);
-    if (rc == ERR_NOTFOUND) /* no Node.js on this host */
+    if (rc == ERR_INVALID) /* no Node.js on this host */
         assert_non_null(strstr(e.text, "none of /usr/bin/node-22, "));
     else
         assert_int_equal(rc, 0);
@@ -237,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(patterns_and_stars, setup, teardown),
         cmocka_unit_test_setup_teardown(own_programs_are_all_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bootstrap_is_in_the_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_interpreter_may_be_in_a_read_only_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_interpreter_says_what_to_install, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_manifests_name_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(too_much_of_anything_is_refused, setup, teardown),
