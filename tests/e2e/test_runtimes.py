@@ -266,7 +266,7 @@ def test_a_new_language_is_a_folder():
         b.prefix = os.path.join(top, "prefix")
         shutil.copytree(Bided.prefix, b.prefix, symlinks=True)
         with b:
-            folder = os.path.join(b.prefix, "share/bide/runtimes/perl")
+            folder = os.path.join(b.prefix, "libexec/bide/runtimes/perl")
             os.mkdir(folder)  # while it runs
             with open(folder + "/bootstrap.pl", "w") as f:
                 f.write(PERL)

@@ -82,7 +82,8 @@ def test_moved(folder):
     moved = folder + "/elsewhere/deeper"
     os.makedirs(os.path.dirname(moved))
     os.rename(prefix, moved)
-    for name in ("bin/bide", "bin/bided", "libexec/bide/bide-init", "share/bide/runtimes/python3/manifest", "etc/bide/bide.conf",
+    for name in ("bin/bide", "bin/bided", "libexec/bide/bide-init", "libexec/bide/runtimes/python3/manifest",
+                 "libexec/bide/runtimes/exec/bootstrap", "etc/bide/bide.conf",
                  "share/bash-completion/completions/bide", "lib/systemd/system/bide.service", "share/doc/bide/README.md",
                  "share/doc/bide/LICENSE", "share/doc/bide/docs/getting-started.md", "share/doc/bide/examples/orders/app.py",
                  "share/doc/bide/bide.conf.example"):

@@ -106,7 +106,7 @@ static int find_parts(struct opened *p, struct err *e)
         return err_sys(e, ERR_IO, errno, "/proc/self/exe");
     exe[n] = '\0';
     const char *bin = dirname(exe);
-    if (snprintf(p->runtimes_dir, sizeof p->runtimes_dir, "%s/../share/bide/runtimes", bin) >=
+    if (snprintf(p->runtimes_dir, sizeof p->runtimes_dir, "%s/../libexec/bide/runtimes", bin) >=
             (int)sizeof p->runtimes_dir ||
         snprintf(init, sizeof init, "%s/../libexec/bide/bide-init", bin) >= (int)sizeof init)
         return err_set(e, ERR_INVALID, "the path of bided is too long");
