@@ -6,11 +6,12 @@
 - Every constant and setting that docs/limits.md names is there.
 - Every relative link of every tracked *.md leads to a file, and to a heading when it names one.
 - docs/operations.md has one row for each metric of the table in api/metrics.c and no other, of its kind.
-- examples/monitoring/alerts.yml has one rule for each alert that docs/operations.md explains and no other; both name metrics and labels
-  that are there.
+- examples/monitoring/alerts.yml has one rule for each alert that docs/operations.md explains and no other; both, and
+  dashboard.json beside it, name metrics and labels that are there.
 - README.md names the two commands, and every verb of `bide` that it or the quick start uses exists.
 - The newest version of CHANGELOG.md is the project's.
 """
+import json
 import os
 import re
 import sys
@@ -100,6 +101,17 @@ def check_metrics(table):
             finding("docs/operations.md: %s: %s, in the source %s", name, documented.get(name, "missing"), table.get(name, "missing"))
 
 
+def check_expression(where, text, table, labels):
+    """Metrics and labels that a query names are there; of a histogram, its buckets, sum and count."""
+    for metric, ending, selector in re.findall(r"\b((?:bide|process)_\w+?)(_bucket|_sum|_count)?\b(?:\{([^}]*)\})?", text):
+        known = metric if metric + ending not in table else metric + ending
+        if known not in table or ((table[known] == "histogram") != (known == metric and ending != "")):
+            finding("%s: there is no metric %s%s", where, metric, ending)
+        for label in re.findall(r"(\w+)=", selector):
+            if label not in labels.get(known, ()) and label != "instance":
+                finding("%s: %s has no label %s", where, known, label)
+
+
 def check_alerts(table):
     """Every rule has its heading, every heading its rule, and what the rules and the text name is there."""
     text = read("docs", "operations.md")
@@ -115,13 +127,10 @@ def check_alerts(table):
         name = rule.split("\n")[0]
         if not re.search(r"\n        expr: \S[\s\S]*\n        labels: \{severity: (page|ticket)\}\n        annotations: \{summary: \".+\"\}\n", rule):
             finding("examples/monitoring/alerts.yml: %s lacks expr, severity or summary, or has them in another order", name)
-        for metric, ending, selector in re.findall(r"\b((?:bide|process)_\w+?)(_bucket|_sum|_count)?\b(?:\{([^}]*)\})?", rule):
-            known = metric if metric + ending not in table else metric + ending
-            if known not in table or ((table[known] == "histogram") != (known == metric and ending != "")):
-                finding("examples/monitoring/alerts.yml: %s: there is no metric %s%s", name, metric, ending)
-            for label in re.findall(r"(\w+)=", selector):
-                if label not in labels.get(known, ()):
-                    finding("examples/monitoring/alerts.yml: %s: %s has no label %s", name, known, label)
+        check_expression("examples/monitoring/alerts.yml: " + name, rule, table, labels)
+    for panel in json.loads(read("examples", "monitoring", "dashboard.json"))["panels"]:
+        for target in panel["targets"]:
+            check_expression("examples/monitoring/dashboard.json: " + panel["title"], target["expr"], table, labels)
     for metric in re.findall(r"`((?:bide|process)_\w+)`", text):
         if metric not in table:
             finding("docs/operations.md: there is no metric %s", metric)
