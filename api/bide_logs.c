@@ -19,15 +19,30 @@ static void put_line(const struct logs_line *line, void *arg)
     out_end(o, '}');
 }
 
-static int read_number(struct call *c, const char *name, uint64_t min, uint64_t max, uint64_t *ret, struct fault *f)
+static int read_since(struct call *c, int64_t *ret_ms, struct fault *f)
 {
-    char v[32];
-    int r = call_query(c, name, v, sizeof(v));
+    char v[64];
+    int r = call_query(c, "since", v, sizeof(v));
     if (r == ERR_NOTFOUND)
         return 0;
-    if (r < 0 || num_parse_u64(v, strlen(v), ret) < 0 || *ret < min || *ret > max)
-        return fault_set(f, FAULT_VALIDATION, "%s must be a number from %llu to %llu", name, (unsigned long long)min,
-                         (unsigned long long)max);
+    if (r < 0 || clock_parse_when(v, strlen(v), clock_real_ms(), ret_ms) < 0)
+        return fault_set(f, FAULT_VALIDATION,
+                         "since is not a time such as 10m, 2026-01-02T03:04:05Z or epoch milliseconds");
+    return 0;
+}
+
+static int read_limit(struct call *c, uint32_t *ret, struct fault *f)
+{
+    char v[32];
+    uint64_t n;
+    int r = call_query(c, "limit", v, sizeof(v));
+    *ret = LOGS_READ_MAX;
+    if (r == ERR_NOTFOUND)
+        return 0;
+    if (r < 0 || num_parse_u64(v, strlen(v), &n) < 0 || n < 1)
+        return fault_set(f, FAULT_VALIDATION, "limit must be a number from 1 to %d", LOGS_READ_MAX);
+    if (n < LOGS_READ_MAX)
+        *ret = (uint32_t)n;
     return 0;
 }
 
@@ -53,17 +68,11 @@ static int read_event(struct call *c, char text[ID_TEXT_LEN + 1], struct logs_qu
 static void build_lines(struct call *c, struct json_out *o, struct fault *f)
 {
     char cursor[LOGS_CURSOR_MAX], next[LOGS_CURSOR_MAX], event[ID_TEXT_LEN + 1];
-    uint64_t since = 0, limit = LOGS_READ_MAX;
     bool more = false;
     struct err e = {0};
     struct logs_query q = {.function = c->fn.name, .request_id = event, .cursor = cursor};
-    if (read_number(c, "since", 0, INT64_MAX / 2, &since, f) < 0 ||
-        read_number(c, "limit", 1, UINT32_MAX, &limit, f) < 0 ||
-        build_filter(c, "cursor", cursor, sizeof(cursor), f) < 0)
-        return;
-    q.since_ms = (int64_t)since;
-    q.limit = limit < LOGS_READ_MAX ? (uint32_t)limit : LOGS_READ_MAX;
-    if (read_event(c, event, &q, f) < 0)
+    if (read_since(c, &q.since_ms, f) < 0 || read_limit(c, &q.limit, f) < 0 ||
+        build_filter(c, "cursor", cursor, sizeof(cursor), f) < 0 || read_event(c, event, &q, f) < 0)
         return;
     out_begin(o, NULL, '{');
     out_begin(o, "items", '[');

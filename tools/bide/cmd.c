@@ -102,8 +102,7 @@ static const struct opt backup_opts[] = {
 
 static const struct opt logs_opts[] = {
     {"follow", NULL, "go on with what comes, until interrupted"},
-    {"since", "TIME",
-     "from then on: 10m (ago), 2026-01-02, 2026-01-02T03:04 or 2026-01-02T03:04:05+01:00 (UTC without a zone)"},
+    {"since", "TIME", "from then on: 10m or 2h ago, or 2026-01-02, or 2026-01-02T03:04:05Z (UTC)"},
     {"event", "ID", "only the lines of this event, all attempts; or of a synchronous call, by its request id"},
     {0},
 };

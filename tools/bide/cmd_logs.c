@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "show.h"
-#include "when.h"
 
 enum { POLL_MS = 500, BUSY_TRIES = 20, STREAM_SHOWN = 8 };
 
@@ -146,13 +145,12 @@ int cmd_logs(struct call *c)
     struct id id;
     size_t n = strlen(path);
     (void)snprintf(path + n, sizeof path - n, "%.200s/logs", c->args[0]);
-    if (since != NULL) {
-        if (!when_parse(since, clock_real_ms(), &since_ms))
-            return call_usage(c, "--since \"%s\" is not a time: write 10m, 2h, 2026-01-02 or 2026-01-02T03:04:05Z",
-                              since);
+    if (since != NULL && clock_parse_when(since, strlen(since), clock_real_ms(), &since_ms) < 0)
+        return call_usage(
+            c, "--since takes a duration (10m, 2h) or a time (2026-01-02, 2026-01-02T03:04:05Z), not \"%s\"", since);
+    if (since != NULL)
         (void)snprintf(number, sizeof number, "%" PRId64, since_ms);
-        show_query(path, sizeof path, "since", number);
-    }
+    show_query(path, sizeof path, "since", since != NULL ? number : NULL);
     if (event != NULL && id_parse(event, strlen(event), &id) < 0)
         return call_usage(c, "--event \"%s\" is not an event's id: it has 36 characters, as `bide events` shows them",
                           event);

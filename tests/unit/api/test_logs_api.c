@@ -97,8 +97,8 @@ static void test_refused(void **state)
     expect_fault(ask(x, "GET", "/bide/v1/functions/nosuch/logs", "", NULL), 404, "ResourceNotFoundException",
                  "Function not found: nosuch, and it has no logs");
     expect_fault(ask(x, "GET", "/bide/v1/functions/a%2F..%2Fb/logs", "", NULL), 400, "ValidationException", "");
-    static const char *const bad[][2] = {{"since=x", "since must be a number"},
-                                         {"since=-1", "since must be a number"},
+    static const char *const bad[][2] = {{"since=x", "since is not a time"},
+                                         {"since=-1", "since is not a time"},
                                          {"limit=0", "limit must be a number"},
                                          {"limit=x", "limit must be a number"},
                                          {"cursor=x", "cursor is not one that was given out"},
