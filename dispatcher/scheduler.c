@@ -413,10 +413,34 @@ static struct ev *new_ev(struct sched *s, struct fn *f, uint64_t seq)
     return e;
 }
 
-bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in)
+/* The last of f's window: it is a leaf of the heap. */
+static struct ev *youngest(const struct fn *f)
+{
+    const struct timerq *q = &f->ready;
+    struct timerq_item *last = q->v[q->len];
+    for (size_t i = q->len / 2 + 1; i < q->len; i++)
+        if (q->v[i]->at_ms > last->at_ms)
+            last = q->v[i];
+    return (struct ev *)(void *)((char *)last - offsetof(struct ev, ready));
+}
+
+/* Room in a full window for an event that is older than the youngest there. */
+static bool make_room(struct sched *s, struct fn *f, uint64_t seq, uint64_t *ret_out)
+{
+    struct ev *last = youngest(f);
+    if (last->seq < seq)
+        return false;
+    *ret_out = last->seq;
+    sched_unready(s, last);
+    leave_on_disk(s, last);
+    return true;
+}
+
+bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in, uint64_t *ret_out)
 {
     struct fn *f = sched_fn(s, fid);
     struct ev *e = find_ev(s, in->seq);
+    *ret_out = 0;
     if (f == NULL || f->deleted)
         return false;
     bool behind = in->seq > f->high_seq;
@@ -443,7 +467,7 @@ bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *in
         TAILQ_REMOVE(&f->tombs, e, tomb_link);
         e->state = EV_SETTLING;
     }
-    if (f->ready.len >= SCHED_WINDOW) {
+    if (f->ready.len >= SCHED_WINDOW && !make_room(s, f, in->seq, ret_out)) {
         sched_stays_on_disk(f, in->seq);
         return false;
     }

@@ -2,7 +2,7 @@
  * up. Pure: it opens nothing, sleeps never, has no clock and no threads. The shell gives facts, each with the time
  * where time matters, and pulls decisions until there are none:
  *
- *   sched_event_add(s, fid, &ev, now);
+ *   sched_event_add(s, fid, &ev, &out);
  *   while (sched_next(s, now_ms, mono_ms, &d))
  *       carry out d;
  *   arm a timer for sched_wakeup(...)
@@ -116,8 +116,10 @@ void sched_refilled(struct sched *s, uint64_t fid, bool more);
 /* --- facts about events ------------------------------------------------------------------------------------------- */
 
 /* An event is ready. True: it is in the window now. False: it is known already, or stays on disk until a refill finds
- * it (the window is full), or its function is unknown. ERR_NOMEM counts as the latter: disk is never short of it. */
-bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *ev);
+ * it (the window is full), or its function is unknown. ERR_NOMEM counts as the latter: disk is never short of it. An
+ * older event than the youngest of a full window takes that one's place, so that it keeps its turn and its age is
+ * watched: *ret_out is the one that went back to disk, 0: none. */
+bool sched_event_add(struct sched *s, uint64_t fid, const struct sched_event *ev, uint64_t *ret_out);
 
 /* It left the queued state by other means (cancelled, purged), or is to. One that runs or settles is left alone: the
  * worker that runs it, to be stopped by the caller, or 0. */

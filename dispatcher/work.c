@@ -85,7 +85,11 @@ bool work_add(struct dispatcher *d, struct cached *c, bool from_disk)
                             .max_age_ms = k != NULL ? max_age_ms(k) : 0,
                             .disruptions = c->disruptions,
                             .from_disk = from_disk};
-    if (k == NULL || k->deleted || !sched_event_add(d->sched, c->fid, &e)) {
+    uint64_t out = 0;
+    bool added = k != NULL && !k->deleted && sched_event_add(d->sched, c->fid, &e, &out);
+    if (out != 0)
+        work_forget(d, out);
+    if (!added) {
         cached_free(d, c);
         return false;
     }

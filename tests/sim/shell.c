@@ -62,7 +62,15 @@ static void add(struct world *w, uint64_t seq, bool from_disk)
                              .max_age_ms = e->max_age_ms,
                              .disruptions = e->disruptions,
                              .from_disk = from_disk};
-    if (!sched_event_add(w->sched, e->fid, &in))
+    uint64_t out = 0;
+    bool added = sched_event_add(w->sched, e->fid, &in, &out);
+    if (out != 0) {
+        if (out < seq || !w->model.events[out].in_window)
+            sim_violation("event %llu makes room for %llu", (unsigned long long)out, (unsigned long long)seq);
+        w->model.events[out].in_window = false;
+        f->window--;
+    }
+    if (!added)
         return;
     if (e->in_window || e->in_hand)
         sim_violation("event %llu was taken into the window twice", (unsigned long long)seq);

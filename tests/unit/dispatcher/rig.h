@@ -19,6 +19,7 @@ struct rig {
     struct sched_limits limits;
     int64_t now, mono;
     struct sched_decision d; /* the last one pulled */
+    uint64_t out;            /* what the last event added took the place of */
 };
 
 static inline int rig_setup(void **state)
@@ -68,7 +69,7 @@ static inline bool rig_add(struct rig *r, uint64_t fid, uint64_t seq, uint32_t d
                             .max_age_ms = RIG_AGE_MS,
                             .disruptions = disruptions,
                             .from_disk = from_disk};
-    return sched_event_add(r->s, fid, &e);
+    return sched_event_add(r->s, fid, &e, &r->out);
 }
 
 static inline void rig_event(struct rig *r, uint64_t fid, uint64_t seq)

@@ -93,6 +93,40 @@ static void test_start_passed_on(void **state)
     (void)rig_start(r, 3, 3);
 }
 
+/* An event that comes back to its old place finds it also when the window is full: its turn is next, and its age is
+ * watched although nothing starts. */
+static void test_old_event_and_full_window(void **state)
+{
+    struct rig *r = *state;
+    rig_fn(r, (struct sched_function){.fid = 1, .reserved = -1, .paused = true});
+    rig_event(r, 1, 5);
+    (void)sched_event_forget(r->s, 5); /* it waits */
+    r->now += 1000;
+    for (uint64_t seq = 1000; seq < 1000 + SCHED_WINDOW; seq++)
+        rig_event(r, 1, seq);
+    r->now -= 1000; /* accepted before all of them */
+    rig_event(r, 1, 5);
+    assert_int_equal(r->out, 1000 + SCHED_WINDOW - 1);
+    assert_false(rig_add(r, 1, 2000, 0, false)); /* a younger one waits its turn on disk */
+    assert_int_equal(r->out, 0);
+    struct sched_stats st;
+    sched_stats(r->s, &st);
+    assert_int_equal(st.window, SCHED_WINDOW);
+    r->now += RIG_AGE_MS;
+    assert_true(rig_next(r));
+    assert_int_equal(r->d.kind, SCHED_EXPIRE);
+    assert_int_equal(r->d.job.key, 5);
+    rig_quiet(r);
+    r->now += 1000;
+    for (uint64_t seq = 1000; seq < 1000 + SCHED_WINDOW - 1; seq++) {
+        assert_true(rig_next(r));
+        assert_int_equal(r->d.kind, SCHED_EXPIRE);
+    }
+    assert_true(rig_next(r));
+    assert_int_equal(r->d.kind, SCHED_REFILL);
+    assert_int_equal(r->d.after_seq, 1000 + SCHED_WINDOW - 2); /* from the one that made room */
+}
+
 /* What came in while the first worker started does not wait for the end of a long first run. */
 static void test_behind_a_long_first_run(void **state)
 {
@@ -274,6 +308,7 @@ int main(void)
         RIG_TEST(test_slot_passed_on),
         RIG_TEST(test_start_passed_on),
         RIG_TEST(test_behind_a_long_first_run),
+        RIG_TEST(test_old_event_and_full_window),
         RIG_TEST(test_room_from_the_busy),
         RIG_TEST(test_lone_and_older),
         RIG_TEST(test_lone_cannot_start),
