@@ -10,7 +10,7 @@ static struct lines from(const struct tmpdir *d, const char *text, size_t len)
 {
     struct lines l;
     struct err e = {0};
-    char path[160];
+    static char path[160]; /* lines borrows its name */
     (void)snprintf(path, sizeof path, "%s/events.jsonl", d->path);
     FILE *f = fopen(path, "we");
     assert_non_null(f);
