@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/procinfo.h"
+#include "logs/logs.h"
 #include "metrics.h"
 #include "route.h"
 
@@ -212,6 +213,17 @@ static void put_store(struct scrape *x)
     one(x, METRIC_DLQ_BYTES, x->dlq.bytes);
     one(x, METRIC_DLQ_MAX_BYTES, x->dlq.max_bytes);
     one(x, METRIC_DLQ_FULL, x->dlq.full);
+}
+
+static void put_logs(struct scrape *x)
+{
+    struct logs_stats st;
+    logs_stats(x->c->api->d.logs, &st);
+    one(x, METRIC_LOG_BYTES, st.bytes);
+    one(x, METRIC_LOG_WRITTEN, st.written_bytes);
+    one(x, METRIC_LOG_DROPPED, st.dropped_bytes);
+    one(x, METRIC_LOG_LOST, st.lost_bytes);
+    one(x, METRIC_LOG_STOPPED, st.stopped);
 }
 
 /* --- functions ----- */
@@ -423,6 +435,7 @@ static void run_scrape(void *arg)
     put_workers(x);
     put_api(x);
     put_store(x);
+    put_logs(x);
     put_processes(x);
     x->error = metrics_error(&x->o);
 }

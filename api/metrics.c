@@ -94,6 +94,14 @@ static const struct metrics_row table[METRICS] = {
     [METRIC_DLQ_MAX_BYTES] = {"bide_dlq_max_bytes", METRICS_GAUGE, "What that may grow to (dlq.max_bytes)."},
     [METRIC_DLQ_FULL] = {"bide_dlq_full", METRICS_GAUGE, "1: events that should die stay waiting for want of room."},
 
+    [METRIC_LOG_BYTES] = {"bide_log_bytes", METRICS_GAUGE, "Size of the functions' logs on disk."},
+    [METRIC_LOG_WRITTEN] = {"bide_log_written_bytes_total", METRICS_COUNTER, "Bytes written to the functions' logs."},
+    [METRIC_LOG_DROPPED] = {"bide_log_dropped_bytes_total", METRICS_COUNTER,
+                            "Bytes left out of the functions' logs: over a rate, or no room on their way."},
+    [METRIC_LOG_LOST] = {"bide_log_lost_bytes_total", METRICS_COUNTER, "Bytes that the logs' disk would not take."},
+    [METRIC_LOG_STOPPED] = {"bide_log_stopped", METRICS_GAUGE,
+                            "1: functions' logs are not written now; bide status says why."},
+
     [METRIC_PROCESS_START] = {"process_start_time_seconds", METRICS_GAUGE, "Start, in seconds since the epoch."},
     [METRIC_PROCESS_CPU] = {"process_cpu_seconds_total", METRICS_COUNTER, "User and system time."},
     [METRIC_PROCESS_RESIDENT] = {"process_resident_memory_bytes", METRICS_GAUGE,

@@ -75,6 +75,12 @@ enum metric {
     METRIC_DLQ_BYTES,
     METRIC_DLQ_MAX_BYTES,
     METRIC_DLQ_FULL,
+    /* the functions' logs */
+    METRIC_LOG_BYTES,
+    METRIC_LOG_WRITTEN,
+    METRIC_LOG_DROPPED,
+    METRIC_LOG_LOST,
+    METRIC_LOG_STOPPED,
     /* the processes */
     METRIC_PROCESS_START,
     METRIC_PROCESS_CPU,

@@ -142,6 +142,9 @@ def test_known_workload():
         expect(m.value("bide_unreserved_concurrent_executions") == m.total("bide_concurrent_executions") == 0)
         expect(m.value("bide_account_concurrency") == 200 and m.value("bide_dlq_letters", replayed="no") == 8)
         expect(m.value("bide_store_commit_ops_count") == m.value("bide_store_commit_seconds_count") > 0)
+        # Runs write START, END and REPORT lines of their own.
+        m = until(lambda: (lambda s: s if s.value("bide_log_written_bytes_total") > 0 else None)(scrape(b)), what="logs")
+        expect(m.value("bide_log_stopped") == m.value("bide_log_lost_bytes_total") == m.value("bide_log_dropped_bytes_total") == 0)
         # A replay is a new event; the old one stays readable.
         b.bide("dlq", "replay", "--function", "closed")
         b.drained(lambda e: e["replayed"] == 2 and e["dead"] == 8)

@@ -96,6 +96,7 @@ static void test_what_happened(void **state)
     expect_sample(&r, "bide_duration_seconds_bucket{function=\"other\",le=\"0.0015\"}", 3);
     expect_sample(&r, "bide_workers{state=\"other\"}", 1);
     expect_sample(&r, "bide_degradations", 1);
+    expect_sample(&r, "bide_log_stopped", 0);
     assert_true(value(&r, "bide_store_commit_seconds_count") >= 6);
     assert_true(value(&r, "process_open_fds{process=\"engine\"}") > 3);
     reply_done(&r);
