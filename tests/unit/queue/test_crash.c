@@ -27,7 +27,7 @@ static int count_down(enum store_fault at, void *arg)
 struct told {
     uint64_t seq;
     struct id id;
-    char what; /* 'a' accepted, 'd' done, 'x' dead */
+    char what; /* 'a' accepted, 'd' done, 'x' dead, 'c' cancelled, or will be */
 };
 
 static int tell_fd;
@@ -57,6 +57,43 @@ static void on_settle(int err, const struct event *ev, void *arg)
         tell('d', ev);
     if (err == 0 && ev->state == EVENT_DEAD)
         tell('x', ev);
+}
+
+static void on_cancel(int err, const struct event *ev, void *arg)
+{
+    (void)arg;
+    if (err == 0)
+        tell('c', ev);
+}
+
+static void on_sweep(int err, const struct queue_sweep *at, void *arg)
+{
+    (void)err;
+    (void)at;
+    (void)arg;
+}
+
+/* One event of an earlier round, or some of a function's. */
+static void operate(struct fix *f, uint64_t *seed, const struct id *id)
+{
+    struct queue_sweep all = {.fid = test_rand(seed) % 3 + 1, .queued = true, .waiting = true, .running = true};
+    int rc = 0;
+    switch (test_rand(seed) % 8) {
+    case 0:
+        rc = queue_cancel_chunk(f->q, &all, 3, on_sweep, NULL);
+        break;
+    case 1:
+        rc = queue_retry_chunk(f->q, &all, 3, on_sweep, NULL);
+        break;
+    case 2:
+        rc = queue_retry(f->q, id, NULL, NULL);
+        break;
+    default:
+        rc = queue_cancel(f->q, id, on_cancel, NULL);
+        break;
+    }
+    if (rc < 0)
+        _exit(93);
 }
 
 /* A verb or two on one event the round has at hand; nothing waits for a completion, so that batches form. */
@@ -90,6 +127,8 @@ static void accept_one(struct fix *f, uint64_t *seed, uint64_t seq)
         _exit(95);
 }
 
+static const struct id *known_id(uint64_t seq);
+
 static _Noreturn void child(struct fix *f, uint64_t seed, uint64_t first_seq)
 {
     steps_left = (int64_t)(test_rand(&seed) % 700) + 1;
@@ -99,7 +138,7 @@ static _Noreturn void child(struct fix *f, uint64_t seed, uint64_t first_seq)
     armed = true;
     uint64_t next = first_seq; /* what the store will give: only this thread accepts */
     for (int i = 0; i < OPS; i++) {
-        switch (test_rand(&seed) % 4) {
+        switch (test_rand(&seed) % 5) {
         case 0:
         case 1:
             accept_one(f, &seed, next++);
@@ -113,6 +152,10 @@ static _Noreturn void child(struct fix *f, uint64_t seed, uint64_t first_seq)
             if (queue_promote_due(f->q, clock_now_ms(&f->clock), 10, NULL, NULL) < 0 ||
                 queue_evict_history(f->q, 2, NULL, NULL) < 0)
                 _exit(94);
+            break;
+        case 4: /* mostly one that a run of this round may be on its way with */
+            if (first_seq > 1)
+                operate(f, &seed, known_id(test_rand(&seed) % (first_seq - 1) + 1));
             break;
         }
     }
@@ -128,6 +171,11 @@ struct ledger_line {
 };
 
 static struct ledger_line known[EVENTS_MAX];
+
+static const struct id *known_id(uint64_t seq)
+{
+    return &known[seq].id;
+}
 
 static void hear(int fd)
 {
@@ -152,6 +200,8 @@ static void hold_to_it(struct fix *f)
             assert_int_equal(ev.state, EVENT_DONE);
         if (known[seq].what == 'x')
             assert_int_equal(ev.state, EVENT_DEAD);
+        if (known[seq].what == 'c') /* flagged and running: the restart has ended it */
+            assert_int_equal(ev.state, EVENT_CANCELLED);
         struct buf b;
         buf_init(&b, 8192);
         if (ev.state != EVENT_DONE && ev.payload_len > 0) {
