@@ -329,6 +329,46 @@ static struct known *know(struct dispatcher *d, const struct function *fn, uint6
     return k;
 }
 
+static void unknow(struct dispatcher *d, struct known *k)
+{
+    HASH_DEL(d->known, k);
+    function_unref(k->fn);
+    free(k);
+}
+
+static bool has_calls(const struct dispatcher *d, uint64_t fid)
+{
+    const struct call *c = d->calls;
+    while (c != NULL && c->fn->fid != fid)
+        c = c->hh.next;
+    return c != NULL;
+}
+
+void dispatcher_known_busy(struct dispatcher *d, struct known *k)
+{
+    if (k->jobs++ > 0 || !k->buried)
+        return;
+    TAILQ_REMOVE(&d->buried, k, link);
+    d->n_buried--;
+}
+
+void dispatcher_known_idle(struct dispatcher *d, struct known *k)
+{
+    if (!k->buried || k->jobs > 0)
+        return;
+    TAILQ_INSERT_TAIL(&d->buried, k, link);
+    if (++d->n_buried <= BURIED_MAX)
+        return;
+    k = TAILQ_FIRST(&d->buried);
+    TAILQ_REMOVE(&d->buried, k, link);
+    if (has_calls(d, k->fid)) {
+        TAILQ_INSERT_TAIL(&d->buried, k, link); /* made before the deletion, still waiting for a worker */
+        return;
+    }
+    d->n_buried--;
+    unknow(d, k);
+}
+
 struct deletion {
     struct dispatcher *d;
     uint64_t fid;
@@ -349,6 +389,11 @@ static void buried_here(void *arg)
         bury(d, x->fid);
     else if (x->err == 0 && registry_forget(d->deps.registry, x->fid) < 0)
         log_debug("dispatcher", "tombstone kept fid=%llu", (unsigned long long)x->fid);
+    struct known *k = dispatcher_known(d, x->fid);
+    if (!more && x->err == 0 && k != NULL && k->deleted && !k->buried) {
+        k->buried = true;
+        dispatcher_known_idle(d, k);
+    }
     free(x);
     dispatcher_op_done(d);
 }
@@ -499,6 +544,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     d->next_run = 1;
     atomic_store(&d->next_call, 1);
     TAILQ_INIT(&d->clock_waits);
+    TAILQ_INIT(&d->buried);
     pthread_mutex_init(&d->mu, NULL);
     stats_init(d);
     struct sched_limits lim = read_settings(d);
@@ -550,11 +596,8 @@ void dispatcher_free(struct dispatcher *d)
     }
     HASH_ITER (hh, d->calls, call, next_call)
         calls_free(d, call);
-    HASH_ITER (hh, d->known, k, next_k) {
-        HASH_DEL(d->known, k);
-        function_unref(k->fn);
-        free(k);
-    }
+    HASH_ITER (hh, d->known, k, next_k)
+        unknow(d, k);
     for (size_t i = 0; i < d->n_degradations; i++)
         free(d->degradations[i]);
     loop_timer_free(d->tick);

@@ -24,6 +24,7 @@ enum {
     CACHED_ONE_MAX = 64 * 1024,    /* a longer payload is read when it is needed */
     REFILL_BYTES = 1 << 20,
     DEFAULT_RETRIES = 2, /* Lambda: MaximumRetryAttempts */
+    BURIED_MAX = 256,    /* deleted functions still known: an event accepted just before may be committed after */
     FAULTS_MAX = 64,     /* shown at once */
     DEGRADATIONS_MAX = 16,
     CLOCK_STEP_MS = 10000,      /* a forward jump of the real clock by more than this is a step */
@@ -36,7 +37,10 @@ struct known {
     uint64_t fid;
     const struct function *fn; /* the newest snapshot; the last one when deleted */
     bool deleted;
-    uint32_t synced_starts; /* so many more wait for the disk */
+    bool buried;             /* deleted, and none of its events is queued or waiting any more */
+    uint32_t jobs;           /* of it, in dispatcher.jobs */
+    TAILQ_ENTRY(known) link; /* dispatcher.buried */
+    uint32_t synced_starts;  /* so many more wait for the disk */
 };
 
 /* Why a function's workers cannot be started: shown by `bide status`. */
@@ -114,6 +118,8 @@ struct dispatcher {
     struct sched *sched;
     struct executor *executor;
     struct known *known;
+    TAILQ_HEAD(, known) buried; /* known, but only for late events; oldest first */
+    uint32_t n_buried;
     struct cached *cached;
     struct call *calls;
     struct job *jobs;
@@ -158,6 +164,10 @@ struct clock_wait {
 /* dispatcher.c */
 void dispatcher_pump(struct dispatcher *d);
 struct known *dispatcher_known(struct dispatcher *d, uint64_t fid);
+void dispatcher_known_busy(struct dispatcher *d, struct known *k); /* it has one job more */
+/* After each of its jobs and its burial: a deleted function that nothing needs is known for a while longer, and then
+ * not at all. */
+void dispatcher_known_idle(struct dispatcher *d, struct known *k);
 void dispatcher_promote(struct dispatcher *d); /* move what is due, then re-arm */
 void dispatcher_op_done(struct dispatcher *d); /* one of d->ops has come back */
 void dispatcher_check_drained(struct dispatcher *d);

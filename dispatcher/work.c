@@ -215,8 +215,11 @@ static void job_free(struct dispatcher *d, struct job *j)
 {
     HASH_DEL(d->jobs, j);
     atomic_fetch_sub_explicit(&stats_of(d, j->fid)->running, 1, memory_order_relaxed);
+    struct known *k = dispatcher_known(d, j->fid);
     cached_free(d, j->ev);
     free(j);
+    k->jobs--;
+    dispatcher_known_idle(d, k);
 }
 
 /* The event is there but what it carries is not: the function must not run on something else. */
@@ -313,6 +316,7 @@ void work_run(struct dispatcher *d, const struct sched_decision *dec)
                       .started_at_ms = clock_now_ms(d->deps.clock),
                       .version = "$LATEST"};
     HASH_ADD(hh, d->jobs, worker, sizeof j->worker, j);
+    dispatcher_known_busy(d, k);
     counter_add(&stats_of(d, j->fid)->running, 1);
     if (dec->job.sync) {
         HASH_FIND(hh, d->calls, &dec->job.key, sizeof dec->job.key, j->call);

@@ -187,9 +187,9 @@ static int deleted_run(struct store_txn *t, void *arg)
     struct chunk_op *x = arg;
     struct queue *q = x->q;
     uint64_t from_seq = 0;
-    int rc = 0;
+    int rc = counts_gone(q, x->fid);
     x->n = 0;
-    while (x->n < x->max_n) {
+    while (rc == 0 && x->n < x->max_n) {
         struct event place = {.fid = x->fid};
         enum event_state from = EVENT_QUEUED;
         struct place p = {0};

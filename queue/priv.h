@@ -27,6 +27,7 @@ struct counts {
     struct queue_function_stats now, saved;
     struct queue_tally tally_now, tally; /* with the batch in hand; as committed, under tally_mu */
     bool dirty;
+    bool gone; /* of a deleted function: forgotten with its last event */
     TAILQ_ENTRY(counts) link;
 };
 
@@ -65,6 +66,8 @@ struct queue {
 
 /* queue.c: counters; the writing thread, inside a transaction */
 struct counts *counts_of(struct queue *q, uint64_t fid); /* NULL: no memory */
+/* The function was deleted: nothing is kept of it once none of its events counts in anything. ERR_NOMEM. */
+int counts_gone(struct queue *q, uint64_t fid) BIDE_MUST_USE;
 /* One event of fid enters or leaves a state. ERR_NOMEM. */
 int books_enter(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;
 int books_leave(struct queue *q, uint64_t fid, enum event_state s) BIDE_MUST_USE;

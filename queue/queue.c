@@ -72,6 +72,20 @@ static uint64_t *share_of(struct counts *c, enum event_state s)
     return NULL;
 }
 
+static void touch(struct queue *q, struct counts *c)
+{
+    if (c->dirty)
+        return;
+    c->dirty = true;
+    TAILQ_INSERT_TAIL(&q->dirty_counts, c, link);
+}
+
+static bool counts_nothing(const struct counts *c)
+{
+    static const struct queue_function_stats none;
+    return memcmp(&c->now, &none, sizeof none) == 0;
+}
+
 static int books_add(struct queue *q, uint64_t fid, enum event_state s, int64_t by)
 {
     struct counts *c = counts_of(q, fid);
@@ -84,10 +98,18 @@ static int books_add(struct queue *q, uint64_t fid, enum event_state s, int64_t 
     if (share == NULL)
         return 0;
     *share += (uint64_t)by;
-    if (!c->dirty) {
-        c->dirty = true;
-        TAILQ_INSERT_TAIL(&q->dirty_counts, c, link);
-    }
+    touch(q, c);
+    return 0;
+}
+
+int counts_gone(struct queue *q, uint64_t fid)
+{
+    struct counts *c = counts_of(q, fid);
+    if (c == NULL)
+        return ERR_NOMEM;
+    c->gone = true;
+    touch(q, c);
+    q->dirty = true;
     return 0;
 }
 
@@ -108,9 +130,15 @@ static int save_counts(struct queue *q, struct store_txn *t)
     struct counts *c;
     TAILQ_FOREACH (c, &q->dirty_counts, link) {
         struct key k = key_u64(c->fid);
-        int rc = codec_stats(&q->scratch, &c->now);
-        if (rc == 0)
-            rc = store_put(t, q->stats, k.b, k.len, q->scratch.data, q->scratch.len, 0);
+        int rc;
+        if (counts_nothing(c)) {
+            rc = store_del(t, q->stats, k.b, k.len); /* no row says the same, also of functions that are no more */
+            rc = rc == ERR_NOTFOUND ? 0 : rc;
+        } else {
+            rc = codec_stats(&q->scratch, &c->now);
+            if (rc == 0)
+                rc = store_put(t, q->stats, k.b, k.len, q->scratch.data, q->scratch.len, 0);
+        }
         if (rc < 0)
             return rc;
     }
@@ -164,6 +192,10 @@ static void settle_ledger(struct queue *q, bool stored)
         if (stored) {
             c->saved = c->now;
             c->tally = c->tally_now;
+            if (c->gone && counts_nothing(c)) {
+                HASH_DEL(q->counts, c);
+                free(c);
+            }
         } else {
             c->now = c->saved;
             c->tally_now = c->tally;

@@ -88,7 +88,8 @@ def sample(b):
         "zombies": sum(1 for _, _, state in below if state == "Z"),
         "boxes": status["workers"],
         "cgroups": cgroups(b.data),
-        "mounts": sum(1 for _ in open("/proc/%d/mountinfo" % executor)),
+        # Others mount things on this machine as well; ours would name the data directory.
+        "mounts": sum(1 for line in open("/proc/%d/mountinfo" % executor) if b.data in line),
         "files": files - code_files - log_files,
         "code_files": code_files,
         "anon_engine_kb": int(engine_status["RssAnon"].split()[0]),

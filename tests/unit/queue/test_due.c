@@ -96,6 +96,53 @@ static void a_clock_set_forward_makes_all_due(void **state)
     fix_close(&f);
 }
 
+static uint64_t rows(struct fix *f)
+{
+    struct store_txn *t;
+    assert_rc(store_read_begin(f->store, &t), 0);
+    uint64_t n = store_count(t, f->q->stats);
+    store_read_end(t);
+    return n;
+}
+
+static int remove_dead(struct store_txn *t, void *arg)
+{
+    struct fix *f = arg;
+    return queue_dead_removed_in(f->q, t, f->last_dead.seq);
+}
+
+/* Functions come and go for as long as a daemon runs: nothing of a deleted one stays, on disk or in memory, once the
+ * last of its events is gone. One that only has nothing to do keeps what /metrics tells of it. */
+static void a_deleted_function_leaves_no_counters(void **state)
+{
+    (void)state;
+    struct fix f;
+    fix_open(&f);
+    for (uint64_t fid = 1; fid <= 20; fid++) {
+        struct event ev = do_accept(&f, fid, "x");
+        do_done(&f, ev.seq, fid, do_start(&f, ev.seq));
+    }
+    assert_int_equal(rows(&f), 0);
+    assert_int_equal(HASH_COUNT(f.q->counts), 20);
+    for (uint64_t fid = 1; fid < 20; fid++)
+        assert_int_equal(do_delete_function(&f, fid, 10), 0);
+    assert_int_equal(HASH_COUNT(f.q->counts), 1);
+    /* Function 20 goes with one event running and one queued. */
+    struct event ev = do_accept(&f, 20, "x");
+    uint64_t run = do_start(&f, ev.seq);
+    (void)do_accept(&f, 20, "y");
+    assert_int_equal(do_delete_function(&f, 20, 10), 1);
+    assert_int_equal(rows(&f), 1);
+    do_done(&f, ev.seq, 20, run);
+    assert_int_equal(rows(&f), 1); /* its dead letter */
+    assert_rc(try_txn(&f, remove_dead, &f), 0);
+    assert_int_equal(rows(&f), 0);
+    assert_int_equal(HASH_COUNT(f.q->counts), 0);
+    fix_reopen(&f);
+    assert_int_equal(HASH_COUNT(f.q->counts), 0);
+    fix_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_restart_changes_no_due_time),
         cmocka_unit_test(a_clock_set_back),
         cmocka_unit_test(a_clock_set_forward_makes_all_due),
+        cmocka_unit_test(a_deleted_function_leaves_no_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
