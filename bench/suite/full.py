@@ -3,7 +3,7 @@ import statistics
 
 from suite import paths
 from suite.daemon import IDLE_MB, WORKER_MB, Daemon
-from suite.endtoend import drain_rate
+from suite.endtoend import drain_rate, settled
 from suite.table import Table
 
 
@@ -13,7 +13,7 @@ def accept(d):
 
 def drain(d):
     """The oldest SLICE events of the backlog."""
-    before = d.events()["done"]
+    before = settled(d.events())
     d.set_memory("work", WORKER_MB)
     rate = drain_rate(d, before, paths.SLICE)
     d.set_memory("work", IDLE_MB)
