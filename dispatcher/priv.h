@@ -24,7 +24,7 @@ enum {
     CACHED_ONE_MAX = 64 * 1024,    /* a longer payload is read when it is needed */
     REFILL_BYTES = 1 << 20,
     DEFAULT_RETRIES = 2, /* Lambda: MaximumRetryAttempts */
-    BURIED_MAX = 256,    /* deleted functions still known: an event accepted just before may be committed after */
+    BURIED_MAX = 32,     /* deleted functions still known: an event accepted just before may be committed after */
     FAULTS_MAX = 64,     /* shown at once */
     DEGRADATIONS_MAX = 16,
     CLOCK_STEP_MS = 10000,      /* a forward jump of the real clock by more than this is a step */
