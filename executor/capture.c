@@ -9,22 +9,55 @@
 void capture_init(struct capture *c)
 {
     c->fd = -1;
+    c->loop = NULL;
     c->watch = NULL;
+    c->pause = NULL;
     c->stream = NULL;
     c->request_id = "";
     c->total = 0;
 }
 
+static void end(struct capture *c)
+{
+    loop_unwatch(c->watch);
+    c->watch = NULL;
+    loop_timer_free(c->pause);
+    c->pause = NULL;
+    fd_close(&c->fd);
+}
+
+static void on_readable(int fd, int what, void *arg);
+
+static void pause_over(void *arg)
+{
+    struct capture *c = arg;
+    /* Without memory for a watch the pause goes on. */
+    if (loop_watch(c->loop, c->fd, LOOP_READ, on_readable, c, &c->watch) < 0) {
+        c->watch = NULL;
+        loop_timer_arm(c->pause, CAPTURE_PAUSE_MS);
+    }
+}
+
 static void on_readable(int fd, int what, void *arg)
 {
+    struct capture *c = arg;
     (void)fd;
     (void)what;
-    capture_drain(arg);
+    if (capture_drain(c) < CAPTURE_TURN || c->fd < 0)
+        return;
+    if (c->pause == NULL && loop_timer_new(c->loop, pause_over, c, &c->pause) < 0) {
+        c->pause = NULL; /* read on at full speed: the better of two evils */
+        return;
+    }
+    loop_unwatch(c->watch);
+    c->watch = NULL;
+    loop_timer_arm(c->pause, CAPTURE_PAUSE_MS);
 }
 
 int capture_open(struct capture *c, struct loop *l, int fd)
 {
     c->fd = fd;
+    c->loop = l;
     int rc = loop_watch(l, fd, LOOP_READ, on_readable, c, &c->watch);
     if (rc < 0) {
         c->watch = NULL;
@@ -33,16 +66,9 @@ int capture_open(struct capture *c, struct loop *l, int fd)
     return rc;
 }
 
-static void end(struct capture *c)
-{
-    loop_unwatch(c->watch);
-    c->watch = NULL;
-    fd_close(&c->fd);
-}
-
 void capture_close(struct capture *c)
 {
-    capture_drain(c);
+    (void)capture_drain(c);
     end(c);
 }
 
@@ -85,10 +111,11 @@ void capture_line(struct capture *c, const char *text)
     logs_platform(c->stream, c->request_id, text, n);
 }
 
-void capture_drain(struct capture *c)
+size_t capture_drain(struct capture *c)
 {
     char piece[16 * 1024];
-    for (size_t got = 0; c->fd >= 0 && got < CAPTURE_TURN;) {
+    size_t got = 0;
+    while (c->fd >= 0 && got < CAPTURE_TURN) {
         ssize_t n = read(c->fd, piece, sizeof piece);
         if (n > 0) {
             capture_add(c, piece, (size_t)n);
@@ -96,11 +123,12 @@ void capture_drain(struct capture *c)
         } else if (n < 0 && errno == EINTR) {
             continue;
         } else if (n < 0 && errno == EAGAIN) {
-            return;
+            break;
         } else {
             end(c); /* end of file: every writer is gone, and a watch would spin */
         }
     }
+    return got;
 }
 
 size_t capture_tail(const struct capture *c, char out[CAPTURE_TAIL])

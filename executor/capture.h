@@ -14,8 +14,9 @@
  *   capture_close(&c);                     // the box is gone, and may come back
  *   capture_done(&c);
  *
- * A turn of the loop reads at most CAPTURE_TURN bytes and keeps the tail only: a flood costs the function its own CPU
- * time and never the engine's memory, nor another worker's turn. On the loop's thread.
+ * A turn of the loop reads at most CAPTURE_TURN bytes and keeps the tail only. A pipe that was found full is not looked
+ * at again for CAPTURE_PAUSE_MS: whoever floods it waits in its own write, and costs neither the engine's memory nor
+ * the time of others. On the loop's thread.
  */
 #ifndef EXECUTOR_CAPTURE_H
 #define EXECUTOR_CAPTURE_H
@@ -30,11 +31,14 @@
 enum {
     CAPTURE_TAIL = 4096,
     CAPTURE_TURN = 64 * 1024, /* also what a pipe holds: a drain gets everything written before it */
+    CAPTURE_PAUSE_MS = 10,    /* so that one worker is read at 6.5 MB/s at most */
 };
 
 struct capture {
     int fd; /* -1 when closed */
-    struct loop_watch *watch;
+    struct loop *loop;
+    struct loop_watch *watch;   /* NULL while it pauses */
+    struct loop_timer *pause;   /* made at the first pause */
     struct logs_stream *stream; /* NULL: none */
     const char *request_id;     /* whose the output is, for the stream; "" = no invocation's */
     uint64_t total;             /* bytes since capture_clear */
@@ -55,8 +59,8 @@ void capture_add(struct capture *c, const void *p, size_t n);
 /* Whole lines of the platform's, each with its newline. */
 void capture_line(struct capture *c, const char *text);
 
-/* Read what is in the pipe now, at most CAPTURE_TURN bytes. */
-void capture_drain(struct capture *c);
+/* Read what is in the pipe now, at most CAPTURE_TURN bytes; how many there were. */
+size_t capture_drain(struct capture *c);
 
 /* The tail in order; its length. */
 size_t capture_tail(const struct capture *c, char out[CAPTURE_TAIL]);

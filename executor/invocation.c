@@ -13,7 +13,7 @@
 
 static void write_report(struct worker *w, struct verdict *v, int64_t duration_us)
 {
-    capture_drain(&w->log);
+    (void)capture_drain(&w->log);
     if (v->r.end == EXECUTOR_TIMEOUT)
         report_timed_out(&w->log, clock_real_ms(), w->request_id, w->timeout_ms);
     v->r.peak_kb = worker_peak_kb(w);
@@ -99,7 +99,7 @@ static void take(struct worker *w, const struct executor_invocation *in)
     w->limit_at_ms = w->began_us / 1000 + w->timeout_ms;
     w->limit_epoch_ms = clock_real_ms() + w->timeout_ms;
     (void)snprintf(w->request_id, sizeof w->request_id, "%s", in->request_id);
-    capture_drain(&w->log);
+    (void)capture_drain(&w->log);
     capture_clear(&w->log);
     w->log.request_id = w->request_id;
     report_start(&w->log, w->request_id, w->launch->version);

@@ -187,7 +187,7 @@ static void fail_init(struct worker *w)
         return;
     }
     worker_stop(w);
-    capture_drain(&w->log);
+    (void)capture_drain(&w->log);
     int64_t us = clock_mono_us() - w->init_began_us;
     report_init_end(&w->log, us, v->status, v->status_type);
     v->r.peak_kb = worker_peak_kb(w);

@@ -24,7 +24,7 @@ def handler(e, c):
     if k == 'memory': x = bytearray(400 << 20); return len(x)
     if k == 'flood':
         line = 'x' * 1023 + chr(10)
-        for i in range(100 * 1024): sys.stdout.write(line)
+        for i in range(20 * 1024): sys.stdout.write(line)
         return 'flooded'
     if k == 'children':
         for i in range(10): subprocess.Popen(['sleep', e['seconds']], start_new_session=True)

@@ -165,7 +165,7 @@ def test_a_flood_slows_only_itself():
             expect(body(c.invoke(FunctionName="quiet", Payload=b'{"n": %d}' % n)) == {"n": n})
             c.invoke(FunctionName="quiet", InvocationType="Event", Payload=b'{"n": %d}' % (100 + n))
         b.bide("wait", "--function", "quiet")
-        until(lambda: dropped() > 200 << 20, what="more of the flood")
+        until(lambda: dropped() > 20 << 20, what="more of the flood")
         expect(b.show(event)["state"] == "running")
         grown = rss(engine) - before
         expect(grown < 48 * 1024, "the engine grew by", grown, "KiB")

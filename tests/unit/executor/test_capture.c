@@ -62,18 +62,68 @@ static void a_flood_is_taken_in_turns(void **state)
     assert_true(put > CAPTURE_TURN);
     capture_init(&c);
     assert_int_equal(capture_open(&c, l, p[0]), 0);
-    capture_drain(&c);
+    assert_int_equal(capture_drain(&c), CAPTURE_TURN);
     assert_int_equal(c.total, CAPTURE_TURN);
     while (c.total < (uint64_t)put)
-        capture_drain(&c);
-    capture_drain(&c); /* nothing there: does not wait */
+        (void)capture_drain(&c);
+    assert_int_equal(capture_drain(&c), 0); /* nothing there: does not wait */
     assert_int_equal(write(p[1], "END", 3), 3);
     close(p[1]);
-    capture_drain(&c);
-    capture_drain(&c);
+    assert_int_equal(capture_drain(&c), 3);
     assert_int_equal(c.fd, -1);
     assert_string_equal(tail_of(&c) + CAPTURE_TAIL - 4, "xEND");
     capture_close(&c);
+    loop_free(l);
+}
+
+static void stop_when_paused(void *arg)
+{
+    void **a = arg;
+    struct capture *c = a[0];
+    if (c->watch != NULL && c->total < *(uint64_t *)a[2])
+        assert_int_equal(loop_post(a[1], stop_when_paused, arg), 0);
+    else
+        loop_stop(a[1]);
+}
+
+static void stop_when_whole(void *arg)
+{
+    void **a = arg;
+    struct capture *c = a[0];
+    if (c->total < *(uint64_t *)a[2])
+        assert_int_equal(loop_post(a[1], stop_when_whole, arg), 0);
+    else
+        loop_stop(a[1]);
+}
+
+/* After a full turn the pipe rests, so that its writer waits; it is read to the end all the same. */
+static void a_flood_pauses_its_writer(void **state)
+{
+    (void)state;
+    struct capture c;
+    struct loop *l;
+    struct err e;
+    int p[2];
+    static char flood[1 << 20];
+    assert_int_equal(loop_new(&l, &e), 0);
+    assert_int_equal(pipe2(p, O_NONBLOCK | O_CLOEXEC), 0);
+    (void)fcntl(p[1], F_SETPIPE_SZ, 1 << 20);
+    ssize_t put = write(p[1], flood, sizeof flood);
+    assert_true(put > 2 * CAPTURE_TURN);
+    capture_init(&c);
+    assert_int_equal(capture_open(&c, l, p[0]), 0);
+    uint64_t whole = (uint64_t)put;
+    void *arg[] = {&c, l, &whole};
+    stop_when_paused(arg);
+    loop_run(l);
+    assert_true(c.total < whole);
+    assert_null(c.watch);
+    stop_when_whole(arg);
+    loop_run(l);
+    assert_int_equal(c.total, put);
+    close(p[1]);
+    capture_close(&c); /* also in the middle of a pause */
+    assert_int_equal(c.fd, -1);
     loop_free(l);
 }
 
@@ -137,9 +187,8 @@ static void lines_are_lambdas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_last_bytes_are_kept),
-        cmocka_unit_test(a_flood_is_taken_in_turns),
-        cmocka_unit_test(output_is_read_by_the_loop),
+        cmocka_unit_test(the_last_bytes_are_kept),   cmocka_unit_test(a_flood_is_taken_in_turns),
+        cmocka_unit_test(a_flood_pauses_its_writer), cmocka_unit_test(output_is_read_by_the_loop),
         cmocka_unit_test(lines_are_lambdas),
     };
     loop_global_init();
