@@ -65,6 +65,22 @@ def cgroups(data):
     return n
 
 
+def descriptors(pid):
+    """Without the connections of clients, this one's own included, which the daemon closes when it notices that they are gone, and without
+    the files of log streams, which their writer closes a moment after the worker has ended."""
+    folder = "/proc/%d/fd" % pid
+    ours = {line.split()[6] for line in open("/proc/%d/net/unix" % pid) if line.rstrip().endswith("bide.sock") and line.split()[5] == "03"}
+    ours |= {line.split()[9] for line in open("/proc/%d/net/tcp" % pid).readlines()[1:] if line.split()[3] != "0A"}
+    n = 0
+    for fd in os.listdir(folder):
+        try:
+            to = os.readlink(os.path.join(folder, fd))
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        n += not (to.startswith("socket:[") and to[8:-1] in ours) and not to.endswith(".log")
+    return n
+
+
 def sample(b):
     """Of a running lib.Bided."""
     executor = b.proc.pid
@@ -80,8 +96,8 @@ def sample(b):
     files, _ = _tree(b.data)
     log_files, _ = _tree(b.data + "/logs")
     return {
-        "fds_engine": len(os.listdir("/proc/%d/fd" % engine)),
-        "fds_executor": len(os.listdir("/proc/%d/fd" % executor)),
+        "fds_engine": descriptors(engine),
+        "fds_executor": descriptors(executor),
         "threads_engine": int(engine_status["Threads"]),
         "threads_executor": int(executor_status["Threads"]),
         "processes": len(below),
