@@ -90,7 +90,9 @@ int dispatcher_invoke(struct dispatcher *d, const struct invoke_call *c, invoke_
  * comes. */
 void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
 
-/* Can this runtime be run here? ERR_NOTFOUND with a sentence for the client in e. Any thread, no dispatcher needed. */
+/* Can this runtime be run here? If not, a sentence for the client is in e. ERR_NOTFOUND: no
+ * such runtime. ERR_AGAIN: its interpreter is not installed. ERR_INVALID: its folder is not whole. Any thread, no
+ * dispatcher needed. */
 int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 /* Age at which an event of f is given up. */

@@ -122,7 +122,7 @@ int executor_new(struct executor **ret, struct loop *l, int sock, const struct e
 void executor_free(struct executor *x);
 
 /* Can this runtime be run here? If not, a sentence for the client is in e. ERR_NOTFOUND: no folder serves the name.
- * ERR_INVALID: its interpreter is not installed, or its manifest is wrong. Any thread. */
+ * ERR_AGAIN: no interpreter of its is installed. ERR_INVALID: its manifest is wrong. Any thread. */
 int executor_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 /* worker: the caller's id, never 0, never reused. Errors come by on_start_failed, also those found at once: they come

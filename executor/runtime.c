@@ -223,7 +223,7 @@ static int pick_interpreter(struct reading *m, struct err *e)
         size_t at = strlen(tried);
         (void)snprintf(tried + at, sizeof tried - at, "%s%s", i > 0 ? ", " : "", m->interpreter[i]);
     }
-    return err_set(e, ERR_INVALID, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
+    return err_set(e, ERR_AGAIN, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
                    tried, m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
 }
 

@@ -332,7 +332,7 @@ static void check_runtime(struct check *c, const char *runtimes_dir, const char 
     int rc = dispatcher_runtime_check(runtimes_dir, name, &e);
     if (rc == 0)
         check_line(c, CHECK_OK, "runtime", "%s", serves);
-    else if (rc == ERR_NOTFOUND)
+    else if (rc == ERR_AGAIN)
         check_line(c, CHECK_WARN, "runtime", "%s: no interpreter is installed%s%s", serves,
                    install[0] != '\0' ? ": " : "", install);
     else

@@ -114,7 +114,7 @@ static void a_missing_interpreter_says_what_to_install(void **state)
     struct err e = {0};
     put("m", "serves = m*\ninterpreter = /usr/bin/no-such-m*\ninterpreter = /usr/local/bin/no-such\ninstall = apt-get "
              "install m\n");
-    assert_int_equal(executor_runtime_check(dir, "m1", &e), ERR_INVALID);
+    assert_int_equal(executor_runtime_check(dir, "m1", &e), ERR_AGAIN);
     assert_string_equal(e.text, "The runtime m1 cannot be run on this host: none of /usr/bin/no-such-m1, "
                                 "/usr/local/bin/no-such is there. Install it: apt-get install m.");
     assert_int_equal(executor_runtime_check(dir, "nothing", &e), ERR_NOTFOUND);
@@ -202,7 +202,7 @@ static void shipped_manifests_are_right(void **state)
     assert_string_equal(r.version, "python:3.12");
     assert_int_equal(runtime_find(BIDE_RUNTIMES, "fortran77", &r, &e), ERR_NOTFOUND);
     int rc = runtime_find(BIDE_RUNTIMES, "nodejs22.x", &r, &e);
-    if (rc == ERR_INVALID) /* no Node.js on this host */
+    if (rc == ERR_AGAIN) /* no Node.js on this host */
         assert_non_null(strstr(e.text, "none of /usr/bin/node-22, "));
     else
         assert_int_equal(rc, 0);
