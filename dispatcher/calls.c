@@ -43,7 +43,7 @@ void calls_refuse(struct dispatcher *d, uint64_t id, enum sched_refusal why)
     if (c == NULL)
         return;
     struct invoke_answer a = {.end = INVOKE_FAILED, .body = "", .log_tail = "", .version = "$LATEST", .why = ""};
-    const struct known *k = dispatcher_known(d, c->fn->fid);
+    const struct known *k = known_find(d, c->fn->fid);
     char fault[320];
     switch (why) {
     case SCHED_REFUSE_RESERVED:

@@ -6,13 +6,6 @@
 #include "base/log.h"
 #include "priv.h"
 
-struct known *dispatcher_known(struct dispatcher *d, uint64_t fid)
-{
-    struct known *k = NULL;
-    HASH_FIND(hh, d->known, &fid, sizeof fid, k);
-    return k;
-}
-
 /* --- decisions ---------------------------------------------------------------------------------------------------- */
 
 static void carry_out(struct dispatcher *d, const struct sched_decision *dec)
@@ -228,17 +221,15 @@ struct ready_note {
     struct cached *c;
 };
 
-static void bury(struct dispatcher *d, uint64_t fid);
-
 static void ready_here(void *arg)
 {
     struct ready_note *n = arg;
     struct dispatcher *d = n->d;
     struct cached *c = n->c;
-    const struct known *k = dispatcher_known(d, c->fid);
+    const struct known *k = known_find(d, c->fid);
     free(n);
     if (k != NULL && k->deleted)
-        bury(d, c->fid); /* accepted just before the deletion, committed after it */
+        known_bury(d, c->fid); /* accepted just before the deletion, committed after it */
     if (work_add(d, c, false))
         dispatcher_pump(d);
 }
@@ -290,176 +281,6 @@ static void on_queue_cancelled(const uint64_t *seqs, size_t n, void *arg)
                 "out of memory for cancelled events; they are on disk, a restart finds them");
 }
 
-/* --- functions ---------------------------------------------------------------------------------------------------- */
-
-struct change_note {
-    struct dispatcher *d;
-    const struct function *fn;
-    uint64_t fid;
-    bool deleted;
-};
-
-static void tell_scheduler(struct dispatcher *d, const struct function *f)
-{
-    struct sched_function sf = {.fid = f->fid,
-                                .generation = f->generation,
-                                .reserved = f->reserved,
-                                .memory_mb = f->memory_mb,
-                                .paused = f->paused};
-    if (sched_function_put(d->sched, &sf) < 0)
-        log_error("dispatcher", "out of memory for function %s: its events wait until it is changed or bided restarts",
-                  f->name);
-    if (f->memory_mb > settings_int(d->deps.settings, SET_WORKER_MEMORY) >> 20)
-        faults_set(d, f, "its MemorySize is more than all workers together may have (worker.memory)", 0);
-}
-
-static struct known *know(struct dispatcher *d, const struct function *fn, uint64_t fid)
-{
-    struct known *k = dispatcher_known(d, fid);
-    if (k == NULL) {
-        k = calloc(1, sizeof *k);
-        BIDE_ASSERT(k != NULL, "out of memory for a function");
-        k->fid = fid;
-        k->synced_starts = d->deps.unclean ? SYNCED_STARTS : 0;
-        HASH_ADD(hh, d->known, fid, sizeof k->fid, k);
-        stats_add_function(d, fid);
-    }
-    function_unref(k->fn);
-    k->fn = function_ref(fn);
-    return k;
-}
-
-static void unknow(struct dispatcher *d, struct known *k)
-{
-    HASH_DEL(d->known, k);
-    function_unref(k->fn);
-    free(k);
-}
-
-static bool has_calls(const struct dispatcher *d, uint64_t fid)
-{
-    const struct call *c = d->calls;
-    while (c != NULL && c->fn->fid != fid)
-        c = c->hh.next;
-    return c != NULL;
-}
-
-void dispatcher_known_busy(struct dispatcher *d, struct known *k)
-{
-    if (k->jobs++ > 0 || !k->buried)
-        return;
-    TAILQ_REMOVE(&d->buried, k, link);
-    d->n_buried--;
-}
-
-void dispatcher_known_idle(struct dispatcher *d, struct known *k)
-{
-    if (!k->buried || k->jobs > 0)
-        return;
-    TAILQ_INSERT_TAIL(&d->buried, k, link);
-    if (++d->n_buried <= BURIED_MAX)
-        return;
-    k = TAILQ_FIRST(&d->buried);
-    TAILQ_REMOVE(&d->buried, k, link);
-    if (has_calls(d, k->fid)) {
-        TAILQ_INSERT_TAIL(&d->buried, k, link); /* made before the deletion, still waiting for a worker */
-        return;
-    }
-    d->n_buried--;
-    unknow(d, k);
-}
-
-struct deletion {
-    struct dispatcher *d;
-    uint64_t fid;
-    int err;
-    uint64_t n;
-};
-
-static void buried_here(void *arg)
-{
-    struct deletion *x = arg;
-    struct dispatcher *d = x->d;
-    bool more = x->err == 0 && x->n == DELETE_AT_ONCE;
-    if (x->err < 0 && x->err != ERR_SHUTDOWN)
-        log_error("dispatcher",
-                  "events of a deleted function cannot be made dead letters err=%s; a restart goes on with it",
-                  err_name(x->err));
-    if (more)
-        bury(d, x->fid);
-    else if (x->err == 0 && registry_forget(d->deps.registry, x->fid) < 0)
-        log_debug("dispatcher", "tombstone kept fid=%llu", (unsigned long long)x->fid);
-    struct known *k = dispatcher_known(d, x->fid);
-    if (!more && x->err == 0 && k != NULL && k->deleted && !k->buried) {
-        k->buried = true;
-        dispatcher_known_idle(d, k);
-    }
-    free(x);
-    dispatcher_op_done(d);
-}
-
-static void buried(int err, uint64_t n, void *arg)
-{
-    struct deletion *x = arg;
-    x->err = err;
-    x->n = n;
-    BIDE_ASSERT(loop_post(x->d->loop, buried_here, x) == 0, "out of memory for a completion");
-}
-
-/* A chunk of a deleted function's events becomes dead letters. */
-static void bury(struct dispatcher *d, uint64_t fid)
-{
-    struct deletion *x = calloc(1, sizeof *x);
-    if (x == NULL)
-        return; /* the tombstone stays: a restart goes on */
-    x->d = d;
-    x->fid = fid;
-    if (queue_function_deleted(d->deps.queue, fid, DELETE_AT_ONCE, buried, x) < 0) {
-        free(x);
-        return;
-    }
-    d->ops++;
-}
-
-static void forget_events_of(struct dispatcher *d, uint64_t fid)
-{
-    struct cached *c, *next;
-    HASH_ITER (hh, d->cached, c, next)
-        if (c->fid == fid) {
-            HASH_DEL(d->cached, c);
-            cached_free(d, c);
-        }
-}
-
-static void change_here(void *arg)
-{
-    struct change_note *n = arg;
-    struct dispatcher *d = n->d;
-    struct known *k = know(d, n->fn, n->fid);
-    faults_clear(d, n->fid); /* whatever it was, the next start tells anew */
-    if (n->deleted) {
-        k->deleted = true;
-        stats_del_function(d, n->fid);
-        sched_function_del(d->sched, n->fid);
-        forget_events_of(d, n->fid);
-        bury(d, n->fid);
-    } else {
-        tell_scheduler(d, n->fn);
-    }
-    function_unref(n->fn);
-    free(n);
-    dispatcher_pump(d);
-}
-
-static void on_function_change(const struct function *f, bool deleted, void *arg)
-{
-    struct dispatcher *d = arg;
-    struct change_note *n = malloc(sizeof *n);
-    BIDE_ASSERT(n != NULL, "out of memory for a function's change");
-    *n = (struct change_note){.d = d, .fn = function_ref(f), .fid = f->fid, .deleted = deleted};
-    BIDE_ASSERT(loop_post(d->loop, change_here, n) == 0, "out of memory for a function's change");
-}
-
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void begin_backlog(uint64_t fid, uint64_t queued, uint64_t waiting, void *arg)
@@ -470,29 +291,11 @@ static void begin_backlog(uint64_t fid, uint64_t queued, uint64_t waiting, void 
         sched_backlog(d->sched, fid);
 }
 
-static void begin_tombstone(uint64_t fid, const char *name, void *arg)
-{
-    struct dispatcher *d = arg;
-    log_info("dispatcher", "going on with the deletion of function %s", name);
-    bury(d, fid);
-}
-
 static void begin_here(void *arg)
 {
     struct dispatcher *d = arg;
-    const struct function *page[64];
-    char after[FUNCTION_NAME_MAX + 1] = "";
-    size_t n;
-    while ((n = registry_list(d->deps.registry, after, page, 64)) > 0) {
-        memcpy(after, page[n - 1]->name, sizeof after);
-        for (size_t i = 0; i < n; i++) {
-            (void)know(d, page[i], page[i]->fid);
-            tell_scheduler(d, page[i]);
-            function_unref(page[i]);
-        }
-    }
-    if (queue_functions(d->deps.queue, begin_backlog, d) < 0 ||
-        registry_tombstones(d->deps.registry, begin_tombstone, d) < 0)
+    known_begin(d);
+    if (queue_functions(d->deps.queue, begin_backlog, d) < 0 || known_go_on_burying(d) < 0)
         log_error("dispatcher", "the backlog cannot be read: events queued before this start wait for the next one");
     dispatcher_promote(d);
     dispatcher_pump(d);
@@ -569,7 +372,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     }
     queue_on_ready(deps->queue, on_queue_ready, d);
     queue_on_cancelled(deps->queue, on_queue_cancelled, d);
-    registry_on_change(deps->registry, on_function_change, d);
+    registry_on_change(deps->registry, known_changed, d);
     *ret = d;
     return 0;
 }
@@ -581,7 +384,6 @@ void dispatcher_free(struct dispatcher *d)
     struct cached *c, *next_c;
     struct call *call, *next_call;
     struct job *j, *next_j;
-    struct known *k, *next_k;
     backlog_free(d->backlog);
     executor_free(d->executor);
     code_unuse_all(d);
@@ -596,8 +398,7 @@ void dispatcher_free(struct dispatcher *d)
     }
     HASH_ITER (hh, d->calls, call, next_call)
         calls_free(d, call);
-    HASH_ITER (hh, d->known, k, next_k)
-        unknow(d, k);
+    known_done(d);
     for (size_t i = 0; i < d->n_degradations; i++)
         free(d->degradations[i]);
     loop_timer_free(d->tick);

@@ -163,14 +163,22 @@ struct clock_wait {
 
 /* dispatcher.c */
 void dispatcher_pump(struct dispatcher *d);
-struct known *dispatcher_known(struct dispatcher *d, uint64_t fid);
-void dispatcher_known_busy(struct dispatcher *d, struct known *k); /* it has one job more */
-/* After each of its jobs and its burial: a deleted function that nothing needs is known for a while longer, and then
- * not at all. */
-void dispatcher_known_idle(struct dispatcher *d, struct known *k);
 void dispatcher_promote(struct dispatcher *d); /* move what is due, then re-arm */
 void dispatcher_op_done(struct dispatcher *d); /* one of d->ops has come back */
 void dispatcher_check_drained(struct dispatcher *d);
+
+/* known.c: functions; all on the dispatcher's thread, but known_changed, which any may call */
+struct known *known_find(struct dispatcher *d, uint64_t fid); /* NULL: unknown */
+void known_changed(const struct function *f, bool deleted, void *arg);
+/* A chunk of a deleted function's events becomes dead letters, and then the next, until there is none. */
+void known_bury(struct dispatcher *d, uint64_t fid);
+void known_busy(struct dispatcher *d, struct known *k); /* it has one job more */
+/* After each of its jobs and its burial: a deleted function that nothing needs is known for a while longer, and then
+ * not at all. */
+void known_idle(struct dispatcher *d, struct known *k);
+void known_begin(struct dispatcher *d);                      /* all that the registry has */
+int known_go_on_burying(struct dispatcher *d) BIDE_MUST_USE; /* the deletions that the last daemon did not end */
+void known_done(struct dispatcher *d);
 
 /* faults.c: what an operator is told; these three on the dispatcher's thread */
 void faults_set(struct dispatcher *d, const struct function *f, const char *why, int64_t retry_at_mono_ms);

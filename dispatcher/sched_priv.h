@@ -142,8 +142,8 @@ struct sched {
     uint64_t busy_calls;
     uint64_t window;
     uint64_t n_idle, n_busy; /* workers, as the lists hold them */
-    struct ev *lone;    /* waits for everything else to end, or runs alone */
-    int64_t lone_since; /* mono */
+    struct ev *lone;         /* waits for everything else to end, or runs alone */
+    int64_t lone_since;      /* mono */
     bool draining;
 };
 

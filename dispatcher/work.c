@@ -79,7 +79,7 @@ static uint32_t max_attempts(const struct known *k)
 
 bool work_add(struct dispatcher *d, struct cached *c, bool from_disk)
 {
-    const struct known *k = dispatcher_known(d, c->fid);
+    const struct known *k = known_find(d, c->fid);
     struct sched_event e = {.seq = c->seq,
                             .accepted_at_ms = c->accepted_at_ms,
                             .max_age_ms = k != NULL ? max_age_ms(k) : 0,
@@ -170,7 +170,7 @@ static void format_arn(const struct dispatcher *d, const struct function *f, con
 
 void work_start_worker(struct dispatcher *d, const struct sched_decision *dec)
 {
-    const struct known *k = dispatcher_known(d, dec->fid);
+    const struct known *k = known_find(d, dec->fid);
     BIDE_ASSERT(k != NULL, "a worker for function %llu that nobody knows", (unsigned long long)dec->fid);
     const struct function *f = k->fn;
     char arn[512];
@@ -215,11 +215,11 @@ static void job_free(struct dispatcher *d, struct job *j)
 {
     HASH_DEL(d->jobs, j);
     atomic_fetch_sub_explicit(&stats_of(d, j->fid)->running, 1, memory_order_relaxed);
-    struct known *k = dispatcher_known(d, j->fid);
+    struct known *k = known_find(d, j->fid);
     cached_free(d, j->ev);
     free(j);
     k->jobs--;
-    dispatcher_known_idle(d, k);
+    known_idle(d, k);
 }
 
 /* The event is there but what it carries is not: the function must not run on something else. */
@@ -240,7 +240,7 @@ static void bury_corrupt(struct dispatcher *d, struct job *j, int err)
 
 static void hand_over(struct dispatcher *d, struct job *j)
 {
-    const struct known *k = dispatcher_known(d, j->fid);
+    const struct known *k = known_find(d, j->fid);
     const struct function *f = j->call != NULL ? j->call->fn : k->fn;
     char arn[512], id[ID_TEXT_LEN + 1];
     struct buf payload;
@@ -306,7 +306,7 @@ void work_cancelled(struct dispatcher *d, uint64_t seq)
 
 void work_run(struct dispatcher *d, const struct sched_decision *dec)
 {
-    struct known *k = dispatcher_known(d, dec->fid);
+    struct known *k = known_find(d, dec->fid);
     struct job *j = calloc(1, sizeof *j);
     BIDE_ASSERT(k != NULL && j != NULL, "no memory, or no function %llu, for a run", (unsigned long long)dec->fid);
     *j = (struct job){.worker = dec->worker,
@@ -316,7 +316,7 @@ void work_run(struct dispatcher *d, const struct sched_decision *dec)
                       .started_at_ms = clock_now_ms(d->deps.clock),
                       .version = "$LATEST"};
     HASH_ADD(hh, d->jobs, worker, sizeof j->worker, j);
-    dispatcher_known_busy(d, k);
+    known_busy(d, k);
     counter_add(&stats_of(d, j->fid)->running, 1);
     if (dec->job.sync) {
         HASH_FIND(hh, d->calls, &dec->job.key, sizeof dec->job.key, j->call);
@@ -381,7 +381,7 @@ static double random_share(void)
 
 static void decide(struct dispatcher *d, const struct cached *ev, bool lone, enum executor_end end, struct settle *s)
 {
-    const struct known *k = dispatcher_known(d, ev->fid);
+    const struct known *k = known_find(d, ev->fid);
     int64_t now = clock_now_ms(d->deps.clock);
     struct backoff_facts f = {.end = end == EXECUTOR_OK          ? BACKOFF_SUCCESS
                                      : end == EXECUTOR_DISRUPTED ? BACKOFF_DISRUPTION
@@ -498,7 +498,7 @@ static void on_start_failed(uint64_t worker, const char *why, void *arg)
 {
     struct dispatcher *d = arg;
     code_unuse(d, worker);
-    const struct known *k = dispatcher_known(d, sched_worker_function(d->sched, worker));
+    const struct known *k = known_find(d, sched_worker_function(d->sched, worker));
     int64_t mono = clock_mono_ms();
     if (k != NULL)
         counter_add(&stats_of(d, k->fid)->start_failures, 1);
