@@ -1,11 +1,11 @@
-/* /bide/v1/functions: what Lambda's listing does not show, and pausing. */
+/* /bide/v1/functions: what Lambda's listing does not show, how many events one has, and pausing. */
 #include <string.h>
 
 #include "build.h"
 #include "function_out.h"
 #include "route.h"
 
-enum { NAME_LEN_MAX = 140 };
+enum { READ_LEN_MAX = 170, CONTROL_LEN_MAX = 140 }; /* of a name in the path */
 
 /* --- listing ----- */
 
@@ -26,7 +26,8 @@ static void build_list(struct call *c, struct json_out *o, struct fault *f)
     char after[FUNCTION_NAME_MAX + 1];
     uint32_t limit;
     int r = 0;
-    if (build_limit(c, &limit, f) < 0 || build_filter(c, "cursor", after, sizeof(after), f) < 0)
+    if (build_limit(c, BUILD_PAGE, BUILD_PAGE_MAX, &limit, f) < 0 ||
+        build_filter(c, "cursor", after, sizeof(after), f) < 0)
         return;
     size_t n = registry_list(c->api->d.registry, after, page, limit + 1);
     size_t shown = n > limit ? limit : n;
@@ -46,6 +47,34 @@ static void build_list(struct call *c, struct json_out *o, struct fault *f)
 void bide_functions_list(struct call *c)
 {
     build_answer(c, build_list);
+}
+
+/* --- one function's books ----- */
+
+static void build_books(struct call *c, struct json_out *o, struct fault *f)
+{
+    struct queue_function_stats st;
+    const struct function *fn = call_function(c);
+    if (fn == NULL) {
+        (void)fault_set(f, FAULT_NOT_FOUND, "Function not found: %s", c->arg);
+        return;
+    }
+    int r = queue_function_stats(c->api->d.queue, fn->fid, &st);
+    if (r < 0) {
+        (void)fault_set(f, FAULT_SERVICE, "the books cannot be read: %s", err_name(r));
+    } else {
+        out_begin(o, NULL, '{');
+        out_str(o, "function", fn->name);
+        function_out_events(o, "events", &st);
+        out_end(o, '}');
+    }
+    function_unref(fn);
+}
+
+void bide_function_books(struct call *c)
+{
+    if (call_name(c, READ_LEN_MAX) == 0)
+        build_answer(c, build_books);
 }
 
 /* --- pausing ----- */
@@ -68,7 +97,7 @@ static void on_paused(struct registry_wait *w)
 
 static void set_paused(struct call *c, bool paused)
 {
-    const struct function *f = call_name(c, NAME_LEN_MAX) == 0 ? call_must_function(c, "") : NULL;
+    const struct function *f = call_name(c, CONTROL_LEN_MAX) == 0 ? call_must_function(c, "") : NULL;
     struct registry_wait *w = f ? call_wait(c, on_paused) : NULL;
     if (w)
         call_started(w, registry_set_paused(c->api->d.registry, c->fn.name, paused, call_on_registry, w));

@@ -1,7 +1,6 @@
 /* /bide/v1/functions/{}/logs: what a function wrote, and what the platform says about its runs. */
 #include <string.h>
 
-#include "base/num.h"
 #include "build.h"
 #include "logs/logs.h"
 #include "route.h"
@@ -31,21 +30,6 @@ static int read_since(struct call *c, int64_t *ret_ms, struct fault *f)
     return 0;
 }
 
-static int read_limit(struct call *c, uint32_t *ret, struct fault *f)
-{
-    char v[32];
-    uint64_t n;
-    int r = call_query(c, "limit", v, sizeof(v));
-    *ret = LOGS_READ_MAX;
-    if (r == ERR_NOTFOUND)
-        return 0;
-    if (r < 0 || num_parse_u64(v, strlen(v), &n) < 0 || n < 1)
-        return fault_set(f, FAULT_VALIDATION, "limit must be a number from 1 to %d", LOGS_READ_MAX);
-    if (n < LOGS_READ_MAX)
-        *ret = (uint32_t)n;
-    return 0;
-}
-
 /* An event's lines are not older than its id, which tells when it was made; unless that was told by a virtual clock, or
  * by one that has been set back since. */
 static int read_event(struct call *c, char text[ID_TEXT_LEN + 1], struct logs_query *q, struct fault *f)
@@ -71,7 +55,7 @@ static void build_lines(struct call *c, struct json_out *o, struct fault *f)
     bool more = false;
     struct err e = {0};
     struct logs_query q = {.function = c->fn.name, .request_id = event, .cursor = cursor};
-    if (read_since(c, &q.since_ms, f) < 0 || read_limit(c, &q.limit, f) < 0 ||
+    if (read_since(c, &q.since_ms, f) < 0 || build_limit(c, LOGS_READ_MAX, LOGS_READ_MAX, &q.limit, f) < 0 ||
         build_filter(c, "cursor", cursor, sizeof(cursor), f) < 0 || read_event(c, event, &q, f) < 0)
         return;
     out_begin(o, NULL, '{');

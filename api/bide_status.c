@@ -172,12 +172,12 @@ static void put_fault(const char *function, const char *why, int64_t retry_in_ms
 /* The names of the first paused functions, and how many there are. */
 static void put_paused(struct json_out *o, struct registry *r)
 {
-    const struct function *page[64];
+    const struct function *page[PAGE];
     char after[FUNCTION_NAME_MAX + 1] = "";
     size_t n;
     uint64_t paused = 0;
     out_begin(o, "paused", '[');
-    while ((n = registry_list(r, after, page, 64)) > 0) {
+    while ((n = registry_list(r, after, page, PAGE)) > 0) {
         memcpy(after, page[n - 1]->name, sizeof(after));
         for (size_t i = 0; i < n; i++) {
             if (page[i]->paused && paused++ < PAUSED_SHOWN_MAX)

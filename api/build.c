@@ -71,17 +71,17 @@ void build_answer_as(struct call *c, build_cb *build, const char *content_type, 
 
 /* --- the query ----- */
 
-int build_limit(struct call *c, uint32_t *ret, struct fault *f)
+int build_limit(struct call *c, uint32_t usual, uint32_t max, uint32_t *ret, struct fault *f)
 {
     char v[32];
     uint64_t n;
-    *ret = BUILD_PAGE;
+    *ret = usual;
     int r = call_query(c, "limit", v, sizeof(v));
     if (r == ERR_NOTFOUND)
         return 0;
     if (r < 0 || num_parse_u64(v, strlen(v), &n) < 0 || n < 1)
-        return fault_set(f, FAULT_VALIDATION, "limit must be a number from 1 to %d", BUILD_PAGE_MAX);
-    *ret = n > BUILD_PAGE_MAX ? BUILD_PAGE_MAX : (uint32_t)n;
+        return fault_set(f, FAULT_VALIDATION, "limit must be a number from 1 to %u", (unsigned)max);
+    *ret = n > max ? max : (uint32_t)n;
     return 0;
 }
 
@@ -89,7 +89,7 @@ int build_page(struct call *c, uint32_t *ret_limit, uint64_t *ret_cursor, struct
 {
     char v[32];
     *ret_cursor = 0;
-    if (build_limit(c, ret_limit, f) < 0)
+    if (build_limit(c, BUILD_PAGE, BUILD_PAGE_MAX, ret_limit, f) < 0)
         return ERR_INVALID;
     int r = call_query(c, "cursor", v, sizeof(v));
     if (r != ERR_NOTFOUND && (r < 0 || num_parse_u64(v, strlen(v), ret_cursor) < 0))

@@ -17,7 +17,8 @@ void build_answer_as(struct call *c, build_cb *build, const char *content_type, 
 /* What the listings share: limit and cursor of the query. ERR_INVALID with f set. */
 enum { BUILD_PAGE = 100, BUILD_PAGE_MAX = 1000 };
 int build_page(struct call *c, uint32_t *ret_limit, uint64_t *ret_cursor, struct fault *f) BIDE_MUST_USE;
-int build_limit(struct call *c, uint32_t *ret, struct fault *f) BIDE_MUST_USE; /* for cursors of another kind */
+/* Only the limit, for cursors of another kind: usual when it is not there, max when it is more. */
+int build_limit(struct call *c, uint32_t usual, uint32_t max, uint32_t *ret, struct fault *f) BIDE_MUST_USE;
 
 /* A filter of the query into out; "" when it is not there. ERR_INVALID with f set. */
 int build_filter(struct call *c, const char *name, char *out, size_t cap, struct fault *f) BIDE_MUST_USE;

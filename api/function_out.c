@@ -63,11 +63,9 @@ static void put_pairs(struct json_out *o, const char *key, const struct pair *v,
     out_end(o, '}');
 }
 
-/* Members that Lambda has no word for. */
-static void put_stats(struct json_out *o, const struct function *f, const struct queue_function_stats *st)
+void function_out_events(struct json_out *o, const char *key, const struct queue_function_stats *st)
 {
-    out_bool(o, "Paused", f->paused);
-    out_begin(o, "Events", '{');
+    out_begin(o, key, '{');
     out_uint(o, "queued", st->queued);
     out_uint(o, "running", st->running);
     out_uint(o, "waiting", st->waiting);
@@ -127,8 +125,10 @@ void function_out_config(struct json_out *o, const char *key, const struct funct
     out_str(o, "LogFormat", "Text");
     out_str(o, "LogGroup", group);
     out_end(o, '}');
-    if (how->stats)
-        put_stats(o, f, how->stats);
+    if (how->stats) { /* members that Lambda has no word for */
+        out_bool(o, "Paused", f->paused);
+        function_out_events(o, "Events", how->stats);
+    }
     out_end(o, '}');
 }
 

@@ -14,6 +14,9 @@ struct function_out {
     const struct queue_function_stats *stats; /* bide's own listing: what there is of it, and whether it is paused */
 };
 
+/* How many events of a function are where: an object; key as in json_out.h. */
+void function_out_events(struct json_out *o, const char *key, const struct queue_function_stats *st);
+
 /* One object; key as in json_out.h. */
 void function_out_config(struct json_out *o, const char *key, const struct function *f, const struct function_out *how);
 
