@@ -12,7 +12,9 @@
  *   program      path in the box, brought by the function; the first that exists there is run
  *   bootstrap    name of a program in this folder. Exactly one of interpreter, program and bootstrap must be given
  *   arg          argument of the program, in order; `{memory:N}` in it stands for N per cent of the function's
- * MemorySize, in MB env          NAME=VALUE version      text for the log's INIT_START line, as "python:3.*"
+ *                MemorySize, in MB
+ *   env          NAME=VALUE
+ *   version      text for the log's INIT_START line, as "python:3.*"
  *   execution_env  `no`: AWS_EXECUTION_ENV stays unset
  *   wrapper      `no`: AWS_LAMBDA_EXEC_WRAPPER is not honoured
  *   install      what to install when no interpreter is there
