@@ -223,8 +223,8 @@ static int pick_interpreter(struct reading *m, struct err *e)
         size_t at = strlen(tried);
         (void)snprintf(tried + at, sizeof tried - at, "%s%s", i > 0 ? ", " : "", m->interpreter[i]);
     }
-    return err_set(e, ERR_AGAIN, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name,
-                   tried, m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
+    return err_set(e, ERR_AGAIN, "The runtime %s cannot be run on this host: none of %s is there%s%s.", r->name, tried,
+                   m->install != NULL ? ". Install it: " : "", m->install != NULL ? m->install : "");
 }
 
 static int take_bootstrap(struct reading *m, int dir_fd, struct err *e)
