@@ -2,6 +2,7 @@
 import os
 import signal
 import tempfile
+import threading
 
 from lib import Bided, body, expect, until
 
@@ -63,3 +64,28 @@ def test_settings_are_reloaded():
     with Bided() as b:
         hangup(b, "SIGHUP: nothing is changed: no settings file was named")
         expect(b.bide("status").returncode == 0)
+
+
+def test_hangup_while_starting():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        write(d + "/bide.conf", "log.level = info\n")
+        b = Bided(config=d + "/bide.conf")
+        over = threading.Event()
+
+        def hang_up():
+            """From the first file it makes until it is ready."""
+            while not os.path.exists(b.data + "/lock") and not over.is_set():
+                pass
+            while not over.is_set() and b.proc.poll() is None:
+                os.kill(b.proc.pid, signal.SIGHUP)
+
+        t = threading.Thread(target=hang_up)
+        t.start()
+        try:
+            with b:
+                over.set()
+                t.join()
+                until(lambda: "settings reloaded changed=0" in b.log(), what=lambda: b.log()[-600:])
+        finally:
+            over.set()
+            t.join()

@@ -182,7 +182,9 @@ static _Noreturn void become_engine(struct opened *p, int sock, int reload_sock,
      * that. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         _exit(EXIT_LOST_PEER);
-    exit(engine_main(&eo));
+    int status = engine_main(&eo);
+    settings_free(p->settings);
+    exit(status);
 }
 
 static int run(struct opened *p, struct err *e)
@@ -263,6 +265,15 @@ static int check(struct opened *p, const struct options *o)
     return check_end(&c);
 }
 
+/* From the beginning: one that comes before box_main looks for it waits, instead of ending the process. */
+static void hold_hangup(void)
+{
+    sigset_t s;
+    (void)sigemptyset(&s);
+    (void)sigaddset(&s, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &s, NULL);
+}
+
 /* Descriptors are the ceiling of connections and workers: as many as may be had. */
 static void raise_descriptors(void)
 {
@@ -284,13 +295,21 @@ int main(int argc, char **argv)
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
-    if (o.check)
-        return check(&p, &o);
+    if (o.check) {
+        status = check(&p, &o);
+        settings_free(p.settings);
+        return status;
+    }
+    hold_hangup();
     int rc = open_all(&p, &o, &e);
-    if (rc < 0)
+    if (rc < 0) {
+        settings_free(p.settings);
         return die(&e, rc);
+    }
     p.reload = (struct reload){.config = o.config, .sets = o.sets, .n_sets = o.n_sets, .sock = -1};
     if (p.box.mode == BOX_OFF)
         log_warn("bided", "sandbox = off: functions run with no fence at all");
-    return run(&p, &e);
+    status = run(&p, &e);
+    settings_free(p.settings);
+    return status;
 }
