@@ -33,7 +33,7 @@ struct api_deps {
     struct dlq *dlq;
     struct dispatcher *dispatcher;
     struct logs *logs; /* logs.h */
-    const char *runtimes_dir;
+    int runtimes_fd;
     const struct api_key *keys; /* who may call over TCP */
     size_t n_keys;
     const char *version;   /* of the program */

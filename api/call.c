@@ -65,7 +65,7 @@ int call_check_runtime(const struct call *c, const char *runtime, struct fault *
     struct err e = {0};
     if (runtime == NULL)
         return 0;
-    int found = dispatcher_runtime_check(c->api->d.runtimes_dir, runtime, &e);
+    int found = dispatcher_runtime_check(c->api->d.runtimes_fd, runtime, &e);
     return runtime_check_name(runtime, found, e.text, f);
 }
 

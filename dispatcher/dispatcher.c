@@ -352,7 +352,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     stats_init(d);
     struct sched_limits lim = read_settings(d);
     struct executor_opts xo = {
-        .runtimes_dir = deps->runtimes_dir, .logs = deps->logs, .init_limit_ms = 10000, .freeze_after_ms = 20};
+        .runtimes_fd = deps->runtimes_fd, .logs = deps->logs, .init_limit_ms = 10000, .freeze_after_ms = 20};
     int rc = sched_new(&d->sched, &lim);
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_tick, d, &d->tick);
@@ -490,7 +490,7 @@ void dispatcher_status(struct dispatcher *d, struct dispatcher_status *ret)
     pthread_mutex_unlock(&d->mu);
 }
 
-int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e)
+int dispatcher_runtime_check(int runtimes_fd, const char *runtime, struct err *e)
 {
-    return executor_runtime_check(runtimes_dir, runtime, e);
+    return executor_runtime_check(runtimes_fd, runtime, e);
 }

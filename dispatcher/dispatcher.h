@@ -36,7 +36,7 @@ struct dispatcher_deps {
     struct queue *queue;
     struct dlq *dlq;
     int executor_sock;          /* ownership passes */
-    const char *runtimes_dir;   /* lives as long as the dispatcher */
+    int runtimes_fd;            /* stays open as long as the dispatcher lives */
     struct logs *logs;          /* where functions' output goes; lives longer. NULL: nowhere */
     bool unclean;               /* the last stop was a crash: first starts of each function are synced first */
     void (*on_lost)(void *arg); /* the executor process is gone; on the dispatcher's thread */
@@ -93,7 +93,7 @@ void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call);
 /* Can this runtime be run here? If not, a sentence for the client is in e. ERR_NOTFOUND: no
  * such runtime. ERR_AGAIN: its interpreter is not installed. ERR_INVALID: its folder is not whole. Any thread, no
  * dispatcher needed. */
-int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
+int dispatcher_runtime_check(int runtimes_fd, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 /* Age at which an event of f is given up. */
 static inline int32_t dispatcher_max_age_s(const struct function *f)

@@ -194,8 +194,8 @@ int executor_new(struct executor **ret, struct loop *l, int sock, const struct e
     int rc = peer_open(&x->peer, l, sock, on_message, on_lost, x, e);
     if (rc < 0)
         goto fail;
-    x->runtimes_dir = strdup(o->runtimes_dir);
-    rc = x->runtimes_dir != NULL ? loop_timer_new(l, on_timer, x, &x->timer) : ERR_NOMEM;
+    x->runtimes_fd = o->runtimes_fd;
+    rc = loop_timer_new(l, on_timer, x, &x->timer);
     if (rc == 0) {
         *ret = x;
         return 0;
@@ -218,7 +218,6 @@ void executor_free(struct executor *x)
     timerq_done(&x->deadlines);
     for (size_t i = 0; i < x->n_degraded; i++)
         free(x->degraded[i]);
-    free(x->runtimes_dir);
     free(x);
 }
 

@@ -109,11 +109,11 @@ struct executor_cbs {
 };
 
 struct executor_opts {
-    const char *runtimes_dir; /* manifests of the runtimes installed */
-    int64_t init_limit_ms;    /* 10 s on demand */
-    int64_t freeze_after_ms;  /* 20 ms of idleness */
-    int64_t reset_limit_ms;   /* for the executor process to reset a box; 0 = 50 ms (the design, section 6) */
-    struct logs *logs;        /* where log streams go (logs.h); NULL: nowhere */
+    int runtimes_fd;         /* the folder of the runtimes installed; stays the caller's, open for as long */
+    int64_t init_limit_ms;   /* 10 s on demand */
+    int64_t freeze_after_ms; /* 20 ms of idleness */
+    int64_t reset_limit_ms;  /* for the executor process to reset a box; 0 = 50 ms (the design, section 6) */
+    struct logs *logs;       /* where log streams go (logs.h); NULL: nowhere */
 };
 
 /* sock: the SOCK_SEQPACKET to the executor process; ownership passes. */
@@ -123,7 +123,7 @@ void executor_free(struct executor *x);
 
 /* Can this runtime be run here? If not, a sentence for the client is in e. ERR_NOTFOUND: no folder serves the name.
  * ERR_AGAIN: no interpreter of its is installed. ERR_INVALID: its manifest is wrong. Any thread. */
-int executor_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e) BIDE_MUST_USE;
+int executor_runtime_check(int runtimes_fd, const char *runtime, struct err *e) BIDE_MUST_USE;
 
 /* worker: the caller's id, never 0, never reused. Errors come by on_start_failed, also those found at once: they come
  * from the loop, never before this returns (without memory for a worker's record the process ends). */

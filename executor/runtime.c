@@ -1,6 +1,8 @@
 #include "runtime.h"
+#include "base/fdutil.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -277,7 +279,7 @@ out:
     return rc;
 }
 
-int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret, struct err *e)
+int runtime_find(int runtimes_fd, const char *name, struct runtime *ret, struct err *e)
 {
     int rc = ERR_NOTFOUND;
     bool matched = false;
@@ -285,21 +287,25 @@ int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret
     if (!name_ok(name))
         return err_set(e, ERR_NOTFOUND, "There is no such runtime.");
     (void)snprintf(ret->name, sizeof ret->name, "%s", name);
-    DIR *d = opendir(runtimes_dir);
-    if (d == NULL)
-        return err_set(e, ERR_IO, "the folder of the runtimes, %s, cannot be read", runtimes_dir);
+    int fd = openat(runtimes_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (d == NULL) {
+        int error = errno;
+        fd_close(&fd);
+        return err_sys(e, ERR_IO, error, "the folder of the runtimes cannot be read");
+    }
     for (struct dirent *de = readdir(d); de != NULL && rc == ERR_NOTFOUND && !matched; de = readdir(d))
         if (name_ok(de->d_name) && de->d_type != DT_REG)
             rc = read_manifest(dirfd(d), de->d_name, ret, &matched, e);
     (void)closedir(d);
     if (rc == ERR_NOTFOUND && !matched)
-        return err_set(e, ERR_NOTFOUND, "The runtime %s cannot be run here: no folder in %s serves it.", name,
-                       runtimes_dir);
+        return err_set(e, ERR_NOTFOUND,
+                       "The runtime %s cannot be run here: no folder in libexec/bide/runtimes serves it.", name);
     return rc;
 }
 
-int executor_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e)
+int executor_runtime_check(int runtimes_fd, const char *runtime, struct err *e)
 {
     struct runtime r;
-    return runtime_find(runtimes_dir, runtime, &r, e);
+    return runtime_find(runtimes_fd, runtime, &r, e);
 }

@@ -61,8 +61,10 @@ struct runtime {
 /* arg as a function of memory_mb gets it, into out (cut at cap). */
 void runtime_arg(const char *arg, int32_t memory_mb, char *out, size_t cap);
 
-/* ERR_NOTFOUND: no folder serves the name. ERR_AGAIN: no interpreter of its is installed, and e says what to install.
+/* runtimes_fd: the folder, opened as root: the engine may not be allowed to walk there.
+ *
+ * ERR_NOTFOUND: no folder serves the name. ERR_AGAIN: no interpreter of its is installed, and e says what to install.
  * ERR_INVALID: its own program is missing, or a manifest is wrong, and e names folder, line and fault. ERR_IO. */
-int runtime_find(const char *runtimes_dir, const char *name, struct runtime *ret, struct err *e) BIDE_MUST_USE;
+int runtime_find(int runtimes_fd, const char *name, struct runtime *ret, struct err *e) BIDE_MUST_USE;
 
 #endif

@@ -50,7 +50,7 @@ int startup_launch(struct worker *w, const struct executor_spec *s, struct err *
     w->launch = l;
     if (l == NULL)
         return err_set(e, ERR_NOMEM, "out of memory");
-    int rc = runtime_find(w->x->runtimes_dir, s->runtime, &l->runtime, e);
+    int rc = runtime_find(w->x->runtimes_fd, s->runtime, &l->runtime, e);
     if (rc == 0)
         rc = boxenv_build(&l->env, s, &l->runtime, clock_real_ms(), e);
     if (rc == 0)

@@ -38,7 +38,7 @@ struct worker;
 struct executor {
     struct loop *loop;
     struct peer peer;
-    char *runtimes_dir;
+    int runtimes_fd;
     int64_t init_limit_ms;
     int64_t freeze_after_ms;
     int64_t reset_limit_ms;

@@ -146,3 +146,23 @@ def test_watch():
             w.stop()
         finally:
             w.p.kill()
+
+
+def test_installed_where_only_root_may_walk():
+    """As /root/bide: the engine, which is not root, has the runtimes by a descriptor. A runtime that lacks its interpreter
+    does not keep the others from running, and --check says so."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        shutil.copytree(PREFIX, os.path.join(d, "bide"), symlinks=True)
+        lang = os.path.join(d, "bide/libexec/bide/runtimes/lang")
+        os.mkdir(lang)
+        with open(os.path.join(lang, "manifest"), "w", encoding="utf-8") as f:
+            f.write("serves = lang*\ninterpreter = /usr/bin/no-such-lang\ninstall = apt-get install lang\n")
+        b = Bided()
+        b.prefix = os.path.join(d, "bide")
+        check = subprocess.run([b.prefix + "/bin/bided", "--check", "--data", b.data, "--set", "listen=127.0.0.1:0"],
+                               text=True, capture_output=True, timeout=120)
+        line = [x for x in check.stdout.splitlines() if "apt-get install lang" in x]
+        expect(line and line[0].startswith("warn") and check.returncode == 0, check.stdout)
+        with b:
+            c = b.make("f", "def handler(event, context):\n    return event\n")
+            expect(c.invoke(FunctionName="f", Payload=b"7")["Payload"].read() == b"7")

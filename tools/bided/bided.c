@@ -42,7 +42,6 @@ struct opened {
     struct api_key key;
     struct box_config box;
     struct box_role roles[BOX_ROLES_MAX];
-    char runtimes_dir[PATH_MAX];
     struct reload reload; /* this process's end */
 };
 
@@ -100,22 +99,21 @@ static void on_hangup(void *arg)
 /* bided stands in PREFIX/bin; what it needs is found from there, so that an installation can be moved. */
 static int find_parts(struct opened *p, struct err *e)
 {
-    char exe[PATH_MAX], init[PATH_MAX];
+    char exe[PATH_MAX], init[PATH_MAX], runtimes[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n < 0)
         return err_sys(e, ERR_IO, errno, "/proc/self/exe");
     exe[n] = '\0';
     const char *bin = dirname(exe);
-    if (snprintf(p->runtimes_dir, sizeof p->runtimes_dir, "%s/../libexec/bide/runtimes", bin) >=
-            (int)sizeof p->runtimes_dir ||
+    if (snprintf(runtimes, sizeof runtimes, "%s/../libexec/bide/runtimes", bin) >= (int)sizeof runtimes ||
         snprintf(init, sizeof init, "%s/../libexec/bide/bide-init", bin) >= (int)sizeof init)
         return err_set(e, ERR_INVALID, "the path of bided is too long");
     p->box.init_fd = open(init, O_RDONLY | O_CLOEXEC);
     if (p->box.init_fd < 0)
         return err_sys(e, ERR_IO, errno, "%s (bided is not installed whole)", init);
-    p->box.runtimes_fd = open(p->runtimes_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    p->box.runtimes_fd = open(runtimes, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->box.runtimes_fd < 0)
-        return err_sys(e, ERR_IO, errno, "%s (bided is not installed whole)", p->runtimes_dir);
+        return err_sys(e, ERR_IO, errno, "%s (bided is not installed whole)", runtimes);
     return 0;
 }
 
@@ -167,7 +165,7 @@ static _Noreturn void become_engine(struct opened *p, int sock, int reload_sock,
                              .key = p->key,
                              .unix_uids = {0, (uint32_t)p->who.uid, (uint32_t)getuid()},
                              .n_unix_uids = 3,
-                             .runtimes_dir = p->runtimes_dir,
+                             .runtimes_fd = p->box.runtimes_fd,
                              .version = BIDE_VERSION};
     fd_close(&p->box.init_fd);
     fd_close(&p->dir.workers_fd);
@@ -260,7 +258,7 @@ static int check(struct opened *p, const struct options *o)
     if (rc == 0) {
         check_result(&c, "sandbox", refuse_open_door(p, loopback_only, &e), &e);
         check_sandbox(&c, &p->box);
-        check_runtimes(&c, p->runtimes_dir);
+        check_runtimes(&c, p->box.runtimes_fd);
     }
     return check_end(&c);
 }

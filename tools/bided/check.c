@@ -311,14 +311,14 @@ static void manifest_value(const char *text, const char *key, char *out, size_t 
     }
 }
 
-static void check_runtime(struct check *c, const char *runtimes_dir, const char *folder)
+static void check_runtime(struct check *c, int runtimes_fd, const char *folder)
 {
     char path[PATH_MAX], serves[64], name[64], install[200];
     struct buf text;
     struct err e = {0};
     buf_init(&text, 65536);
-    (void)snprintf(path, sizeof path, "%s/%s/manifest", runtimes_dir, folder);
-    if (file_read(AT_FDCWD, path, &text) < 0 || buf_putc(&text, '\0') < 0) {
+    (void)snprintf(path, sizeof path, "%s/manifest", folder);
+    if (file_read(runtimes_fd, path, &text) < 0 || buf_putc(&text, '\0') < 0) {
         buf_done(&text);
         return;
     }
@@ -329,7 +329,7 @@ static void check_runtime(struct check *c, const char *runtimes_dir, const char 
     const char *star = strchr(serves, '*');
     (void)snprintf(name, sizeof name, "%.*s%s%s", (int)strcspn(serves, "*"), serves, star != NULL ? "0" : "",
                    star != NULL ? star + 1 : "");
-    int rc = dispatcher_runtime_check(runtimes_dir, name, &e);
+    int rc = dispatcher_runtime_check(runtimes_fd, name, &e);
     if (rc == 0)
         check_line(c, CHECK_OK, "runtime", "%s", serves);
     else if (rc == ERR_AGAIN)
@@ -339,13 +339,13 @@ static void check_runtime(struct check *c, const char *runtimes_dir, const char 
         check_result(c, "runtime", rc, &e);
 }
 
-void check_runtimes(struct check *c, const char *runtimes_dir)
+void check_runtimes(struct check *c, int runtimes_fd)
 {
     struct dirent **names = NULL;
-    int n = scandir(runtimes_dir, &names, NULL, alphasort);
+    int n = scandirat(runtimes_fd, ".", &names, NULL, alphasort);
     for (int i = 0; i < n; i++) {
         if (names[i]->d_name[0] != '.')
-            check_runtime(c, runtimes_dir, names[i]->d_name);
+            check_runtime(c, runtimes_fd, names[i]->d_name);
         free(names[i]);
     }
     free(names);

@@ -34,7 +34,7 @@ void check_listen(struct check *c, const char *data, const char *address, bool *
 void check_sandbox(struct check *c, struct box_config *box);
 
 /* Each runtime's interpreter. */
-void check_runtimes(struct check *c, const char *runtimes_dir);
+void check_runtimes(struct check *c, int runtimes_fd);
 
 /* The sum, and the exit status: 0, or 1 when something failed. */
 int check_end(const struct check *c);

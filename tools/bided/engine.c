@@ -159,7 +159,7 @@ static int open_front(struct engine *g, bool unclean, struct err *e)
                                  .queue = g->queue,
                                  .dlq = g->dlq,
                                  .executor_sock = o->executor_sock,
-                                 .runtimes_dir = o->runtimes_dir,
+                                 .runtimes_fd = o->runtimes_fd,
                                  .logs = g->logs,
                                  .unclean = unclean,
                                  .on_lost = lost_executor};
@@ -175,7 +175,7 @@ static int open_front(struct engine *g, bool unclean, struct err *e)
                           .dlq = g->dlq,
                           .dispatcher = g->dispatcher,
                           .logs = g->logs,
-                          .runtimes_dir = o->runtimes_dir,
+                          .runtimes_fd = o->runtimes_fd,
                           .keys = &o->key,
                           .n_keys = 1,
                           .version = o->version,

@@ -23,7 +23,7 @@ struct engine_opts {
     struct api_key key;
     uint32_t unix_uids[3];
     size_t n_unix_uids;
-    const char *runtimes_dir;
+    int runtimes_fd;
     const char *version;
 };
 

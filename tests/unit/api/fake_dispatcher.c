@@ -79,9 +79,9 @@ void dispatcher_invoke_abandon(struct dispatcher *d, uint64_t call)
     pthread_mutex_unlock(&d->mu);
 }
 
-int dispatcher_runtime_check(const char *runtimes_dir, const char *runtime, struct err *e)
+int dispatcher_runtime_check(int runtimes_fd, const char *runtime, struct err *e)
 {
-    (void)runtimes_dir;
+    (void)runtimes_fd;
     if (strncmp(runtime, "python3", 7) == 0 || strcmp(runtime, "exec") == 0)
         return 0;
     return err_set(e, ERR_NOTFOUND, "no interpreter for %s is installed here", runtime);

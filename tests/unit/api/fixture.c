@@ -85,7 +85,7 @@ static void open_api(struct fx *x)
         .dlq = x->dlq,
         .logs = x->logs,
         .dispatcher = &x->dispatcher,
-        .runtimes_dir = "/nowhere",
+        .runtimes_fd = -1,
         .keys = keys,
         .n_keys = 1,
         .version = "9.9.9",

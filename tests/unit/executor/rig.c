@@ -1,6 +1,7 @@
 #include "rig.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -131,7 +132,9 @@ void rig_open(struct rig *g, int64_t freeze_after_ms, int64_t init_limit_ms, int
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     g->sock = pair[0];
     assert_int_equal(loop_new(&g->loop, &e), 0);
-    struct executor_opts o = {.runtimes_dir = g->dir,
+    g->runtimes_fd = open(g->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(g->runtimes_fd >= 0);
+    struct executor_opts o = {.runtimes_fd = g->runtimes_fd,
                               .init_limit_ms = init_limit_ms > 0 ? init_limit_ms : 1000000,
                               .freeze_after_ms = freeze_after_ms > 0 ? freeze_after_ms : 1000000,
                               .reset_limit_ms = reset_limit_ms > 0 ? reset_limit_ms : 1000000};
@@ -144,6 +147,7 @@ void rig_close(struct rig *g)
     loop_stop(g->loop);
     pthread_join(g->thread, NULL);
     executor_free(g->x);
+    fd_close(&g->runtimes_fd);
     loop_free(g->loop);
     fd_close(&g->sock);
     for (; g->head < g->tail; g->head++)

@@ -26,6 +26,7 @@ struct rig_event {
 
 struct rig {
     char dir[64];
+    int runtimes_fd;
     struct loop *loop;
     struct executor *x;
     pthread_t thread;

@@ -1,4 +1,5 @@
 /* Our Python runtime against the real Runtime API, outside of any box: both ends of one wire. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -151,7 +152,10 @@ int main(void)
     };
     struct err e;
     loop_global_init();
-    if (executor_runtime_check(BIDE_RUNTIMES, "python3.12", &e) < 0) {
+    int fd = open(BIDE_RUNTIMES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = executor_runtime_check(fd, "python3.12", &e);
+    fd_close(&fd);
+    if (rc < 0) {
         print_message("skipped: %s\n", e.text);
         return 77;
     }

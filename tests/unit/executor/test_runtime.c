@@ -32,6 +32,22 @@ static int teardown(void **state)
     return file_remove_tree(AT_FDCWD, dir);
 }
 
+static int find(const char *where, const char *name, struct runtime *ret, struct err *e)
+{
+    int fd = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = runtime_find(fd, name, ret, e);
+    fd_close(&fd);
+    return rc;
+}
+
+static int check(const char *where, const char *name, struct err *e)
+{
+    int fd = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = executor_runtime_check(fd, name, e);
+    fd_close(&fd);
+    return rc;
+}
+
 static void put(const char *name, const char *manifest)
 {
     char path[128];
@@ -51,7 +67,7 @@ static void patterns_and_stars(void **state)
     put("a",
         "# a comment\n\nserves=lang*\n  serves = exact \ninterpreter = /usr/bin/no-such-*\ninterpreter = /usr/bin/sh\n"
         "arg = -x\narg = v*\nenv = A=b=c\nversion = lang:*\n");
-    assert_int_equal(runtime_find(dir, "lang3.12", &r, &e), 0);
+    assert_int_equal(find(dir, "lang3.12", &r, &e), 0);
     assert_string_equal(r.dir, "a");
     assert_string_equal(r.name, "lang3.12");
     assert_int_equal(r.n_programs, 1);
@@ -62,12 +78,12 @@ static void patterns_and_stars(void **state)
     assert_string_equal(r.arg[1], "v3.12");
     assert_string_equal(r.env[0], "A=b=c");
     assert_string_equal(r.version, "lang:3.12");
-    assert_int_equal(runtime_find(dir, "exact", &r, &e), 0);
+    assert_int_equal(find(dir, "exact", &r, &e), 0);
     assert_string_equal(r.arg[1], "v");
-    assert_int_equal(runtime_find(dir, "lang", &r, &e), ERR_NOTFOUND);
-    assert_int_equal(runtime_find(dir, "exactly", &r, &e), ERR_NOTFOUND);
-    assert_int_equal(runtime_find(dir, "../a", &r, &e), ERR_NOTFOUND);
-    assert_int_equal(runtime_find(dir, "", &r, &e), ERR_NOTFOUND);
+    assert_int_equal(find(dir, "lang", &r, &e), ERR_NOTFOUND);
+    assert_int_equal(find(dir, "exactly", &r, &e), ERR_NOTFOUND);
+    assert_int_equal(find(dir, "../a", &r, &e), ERR_NOTFOUND);
+    assert_int_equal(find(dir, "", &r, &e), ERR_NOTFOUND);
 }
 
 static void own_programs_are_all_kept(void **state)
@@ -76,7 +92,7 @@ static void own_programs_are_all_kept(void **state)
     struct err e = {0};
     put("p",
         "serves = p.*\nprogram = /var/task/bootstrap\nprogram = /opt/bootstrap\nexecution_env = no\nwrapper = no\n");
-    assert_int_equal(runtime_find(dir, "p.al2", &r, &e), 0);
+    assert_int_equal(find(dir, "p.al2", &r, &e), 0);
     assert_true(r.own_program);
     assert_int_equal(r.n_programs, 2);
     assert_string_equal(r.program[1], "/opt/bootstrap");
@@ -89,11 +105,11 @@ static void a_bootstrap_is_in_the_folder(void **state)
     struct err e = {0};
     char path[128];
     put("b", "serves = b\nbootstrap = boot\narg = -v\n");
-    assert_int_equal(runtime_find(dir, "b", &r, &e), ERR_INVALID);
+    assert_int_equal(find(dir, "b", &r, &e), ERR_INVALID);
     assert_string_equal(e.text, "The runtime b cannot be run: its program b/boot is not installed.");
     (void)snprintf(path, sizeof path, "%s/b/boot", dir);
     close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755));
-    assert_int_equal(runtime_find(dir, "b", &r, &e), 0);
+    assert_int_equal(find(dir, "b", &r, &e), 0);
     assert_string_equal(r.program[0], "/var/runtime/boot");
     assert_int_equal(r.n_programs, 1);
     assert_false(r.own_program);
@@ -104,7 +120,7 @@ static void an_interpreter_may_be_in_a_read_only_folder(void **state)
     (void)state;
     struct err e = {0};
     put("o", "interpreter = /opt/no-such/bin/o\ninterpreter = /usr/bin/sh\nserves = o\nread_only = /opt/no-such\n");
-    assert_int_equal(runtime_find(dir, "o", &r, &e), 0);
+    assert_int_equal(find(dir, "o", &r, &e), 0);
     assert_string_equal(r.program[0], "/usr/bin/sh");
 }
 
@@ -114,12 +130,12 @@ static void a_missing_interpreter_says_what_to_install(void **state)
     struct err e = {0};
     put("m", "serves = m*\ninterpreter = /usr/bin/no-such-m*\ninterpreter = /usr/local/bin/no-such\ninstall = apt-get "
              "install m\n");
-    assert_int_equal(executor_runtime_check(dir, "m1", &e), ERR_AGAIN);
+    assert_int_equal(check(dir, "m1", &e), ERR_AGAIN);
     assert_string_equal(e.text, "The runtime m1 cannot be run on this host: none of /usr/bin/no-such-m1, "
                                 "/usr/local/bin/no-such is there. Install it: apt-get install m.");
-    assert_int_equal(executor_runtime_check(dir, "nothing", &e), ERR_NOTFOUND);
+    assert_int_equal(check(dir, "nothing", &e), ERR_NOTFOUND);
     assert_non_null(strstr(e.text, "nothing"));
-    assert_int_equal(executor_runtime_check("/nonexistent", "m1", &e), ERR_IO);
+    assert_int_equal(check("/nonexistent", "m1", &e), ERR_IO);
 }
 
 static void wrong_manifests_name_their_line(void **state)
@@ -153,7 +169,7 @@ static void wrong_manifests_name_their_line(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct err e = {0};
         put("w", rows[i]);
-        assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_INVALID);
+        assert_int_equal(find(dir, "w", &r, &e), ERR_INVALID);
         assert_non_null(strstr(e.text, i < 20 ? "runtime w: manifest line 2: "
                                               : "one of interpreter, program and bootstrap is wanted"));
     }
@@ -168,11 +184,11 @@ static void too_much_of_anything_is_refused(void **state)
     for (int i = 0; i <= RUNTIME_ARGS_MAX; i++)
         n += (size_t)snprintf(text + n, sizeof text - n, "arg = %d\n", i);
     put("w", text);
-    assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_INVALID);
+    assert_int_equal(find(dir, "w", &r, &e), ERR_INVALID);
     memset(text, '#', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     put("w", text);
-    assert_int_equal(runtime_find(dir, "w", &r, &e), ERR_TOOBIG);
+    assert_int_equal(find(dir, "w", &r, &e), ERR_TOOBIG);
 }
 
 static void arguments_follow_the_memory(void **state)
@@ -194,14 +210,14 @@ static void shipped_manifests_are_right(void **state)
 {
     (void)state;
     struct err e = {0};
-    assert_int_equal(runtime_find(BIDE_RUNTIMES, "provided.al2023", &r, &e), 0);
+    assert_int_equal(find(BIDE_RUNTIMES, "provided.al2023", &r, &e), 0);
     assert_string_equal(r.program[0], "/var/task/bootstrap");
     assert_string_equal(r.program[1], "/opt/bootstrap");
-    assert_int_equal(runtime_find(BIDE_RUNTIMES, "python3.12", &r, &e), 0);
+    assert_int_equal(find(BIDE_RUNTIMES, "python3.12", &r, &e), 0);
     assert_string_equal(r.arg[r.n_args - 1], "/var/runtime/bootstrap.py");
     assert_string_equal(r.version, "python:3.12");
-    assert_int_equal(runtime_find(BIDE_RUNTIMES, "fortran77", &r, &e), ERR_NOTFOUND);
-    int rc = runtime_find(BIDE_RUNTIMES, "nodejs22.x", &r, &e);
+    assert_int_equal(find(BIDE_RUNTIMES, "fortran77", &r, &e), ERR_NOTFOUND);
+    int rc = find(BIDE_RUNTIMES, "nodejs22.x", &r, &e);
     if (rc == ERR_AGAIN) /* no Node.js on this host */
         assert_non_null(strstr(e.text, "none of /usr/bin/node-22, "));
     else
@@ -232,7 +248,7 @@ static void the_environment_has_a_ceiling(void **state)
                               .n_env = 1,
                               .memory_mb = 128};
     put("p", "serves = p\nprogram = /p\nenv = PYTHONPATH=/var/runtime\nexecution_env = no\n");
-    assert_int_equal(runtime_find(dir, "p", &r, &e), 0);
+    assert_int_equal(find(dir, "p", &r, &e), 0);
     assert_int_equal(boxenv_build(&env, &s, &r, 0, &e), ERR_TOOBIG);
     boxenv_done(&env);
     values[0] = "small";
