@@ -228,8 +228,13 @@ static void bury_corrupt(struct dispatcher *d, struct job *j, int err)
     uint64_t worker = j->worker;
     struct settle s = {
         .seq = j->ev->seq, .fid = j->fid, .run = j->run, .verdict = VERDICT_DEAD, .condition = CONDITION_CORRUPT};
-    log_error("dispatcher", "payload cannot be read: the event is dead seq=%llu err=%s", (unsigned long long)s.seq,
-              err_name(err));
+    if (err ==
+        ERR_NOTFOUND) /* most likely cancelled on its way here: then the settle finds another state, and is void */
+        log_warn("dispatcher", "payload is gone: the event was cancelled just now, or is dead seq=%llu",
+                 (unsigned long long)s.seq);
+    else
+        log_error("dispatcher", "payload cannot be read: the event is dead seq=%llu err=%s", (unsigned long long)s.seq,
+                  err_name(err));
     struct op_note *n = note_new(d, s.seq, 0, "outcome");
     int rc = queue_settle(d->deps.queue, &s, note_done, n);
     if (rc < 0)
