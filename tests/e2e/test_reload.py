@@ -74,7 +74,7 @@ def test_hangup_while_starting():
 
         def hang_up():
             """From the first file it makes until it is ready."""
-            while not os.path.exists(b.data + "/lock") and not over.is_set():
+            while not (b.proc and os.path.exists(b.data + "/lock")) and not over.is_set():
                 pass
             while not over.is_set() and b.proc.poll() is None:
                 os.kill(b.proc.pid, signal.SIGHUP)

@@ -56,7 +56,8 @@ static void on_signal(int signo)
 /* A second signal ends at once. */
 static void catch_signals(void)
 {
-    const struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    /* Restarted: an interrupted write would cost the C library the buffer of ids it was writing. */
+    const struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGINT, &stop, NULL);
     (void)sigaction(SIGTERM, &stop, NULL);
