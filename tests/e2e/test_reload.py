@@ -85,6 +85,7 @@ def test_hangup_while_starting():
             with b:
                 over.set()
                 t.join()
+                os.kill(b.proc.pid, signal.SIGHUP)  # one that is sure to come after the start
                 until(lambda: "settings reloaded changed=0" in b.log(), what=lambda: b.log()[-600:])
         finally:
             over.set()
