@@ -234,13 +234,16 @@ static bool step_calls(struct sched *s, int64_t mono_ms, struct sched_decision *
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
 
-/* One more worker only while what is queued would otherwise wait longer than a start takes. A run in progress that
+/* One more worker only while what is queued would otherwise wait longer than a start takes, and never more than the
+ * function may run at once: as on Lambda, reserved concurrency bounds the environments too. A run in progress that
  * already lasts longer than the average counts as what it is. *ret_at: when that may change by time alone. */
 static bool wants_more(const struct fn *f, int64_t mono_ms, int64_t *ret_at)
 {
     *ret_at = INT64_MAX;
     if (f->live == 0)
         return true;
+    if (f->share.reserved >= 0 && f->live >= f->share.reserved)
+        return false; /* one of them is between two jobs */
     int64_t queued = (int64_t)f->ready.len + (f->disk_more ? SCHED_WINDOW : 0);
     int64_t start_us = start_ms(f) * 1000;
     int64_t run_us = f->run_avg_us;

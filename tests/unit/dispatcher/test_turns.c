@@ -147,6 +147,30 @@ static void test_behind_a_long_first_run(void **state)
     (void)rig_start(r, 1, 2);
 }
 
+/* A worker that has ended one run and is not ready for the next is no reason for one more than the reservation allows. */
+static void test_between_at_the_reservation(void **state)
+{
+    struct rig *r = *state;
+    struct sched_function f = {.fid = 1, .reserved = 1};
+    rig_fn(r, f);
+    uint64_t w = rig_warm(r, 1, 1);
+    for (uint64_t seq = 2; seq < 102; seq++)
+        rig_event(r, 1, seq);
+    rig_run(r, w, 2);
+    rig_quiet(r);
+    r->mono += 1000; /* a hundred of these are worth a start */
+    sched_job_done(r->s, w, false, r->mono);
+    sched_event_settled(r->s, 2);
+    rig_quiet(r);
+    rig_ready(r, w);
+    rig_run(r, w, 3);
+    rig_quiet(r);
+    f.reserved = 2;
+    rig_fn(r, f);
+    (void)rig_start(r, 1, 4);
+    rig_quiet(r);
+}
+
 /* A function without a worker gets the room of another's that has work without end, once that worker has earned its own
  * start. */
 static void test_room_from_the_busy(void **state)
@@ -308,6 +332,7 @@ int main(void)
         RIG_TEST(test_slot_passed_on),
         RIG_TEST(test_start_passed_on),
         RIG_TEST(test_behind_a_long_first_run),
+        RIG_TEST(test_between_at_the_reservation),
         RIG_TEST(test_old_event_and_full_window),
         RIG_TEST(test_room_from_the_busy),
         RIG_TEST(test_lone_and_older),
