@@ -110,6 +110,7 @@ static int open_dlq(struct dlq **ret, struct queue *q, const struct dlq_opts *o,
     d->store = queue_store(q);
     d->opts = *o;
     dlq_set_retention(d, o->retention_ms);
+    d->retention_due_ms = INT64_MAX;
     buf_init(&d->scratch, LETTER_RECORD_MAX);
     int rc = store_table(d->store, "dead", &d->dead, e);
     if (rc == 0)

@@ -95,6 +95,8 @@ int dlq_remove_chunk(struct dlq *d, const struct dlq_filter *f, uint64_t cursor,
 
 /* Remove letters older than the retention, a bounded number. */
 int dlq_retention(struct dlq *d, uint32_t max_n, dlq_rm_cb *cb, void *arg) BIDE_MUST_USE;
+/* When the oldest letter outlives it, as the last call of that saw it; INT64_MAX: it left none. Any thread. */
+int64_t dlq_retention_due(const struct dlq *d);
 
 /* Bytes kept, letters kept, and whether dlq.max_bytes is reached (events that should die stay waiting meanwhile). */
 struct dlq_stats {

@@ -36,7 +36,8 @@ struct dlq {
     struct queue *queue;
     struct store *store;
     struct dlq_opts opts;
-    _Atomic int64_t retention_ms; /* as last set */
+    _Atomic int64_t retention_ms;     /* as last set */
+    _Atomic int64_t retention_due_ms; /* as the last dlq_retention saw it */
     struct store_table *dead, *deadseq, *meta;
     struct totals now, saved; /* the writing thread's */
     bool dirty;

@@ -11,7 +11,7 @@ struct rm_op {
     struct dlq_filter f;
     char name[QUEUE_NAME_MAX + 1];
     bool by_age;
-    int64_t now_ms;
+    int64_t now_ms, due_ms; /* by_age: due_ms is the first one's that stays */
     uint64_t cursor, next;
     uint32_t max_n;
     uint64_t n;
@@ -22,6 +22,8 @@ struct rm_op {
 static void rm_done(int err, void *arg)
 {
     struct rm_op *x = arg;
+    if (err == 0 && x->by_age)
+        atomic_store(&x->d->retention_due_ms, x->due_ms);
     x->cb(err, err == 0 ? x->n : 0, err == 0 ? x->next : 0, x->arg);
     free(x);
 }
@@ -73,9 +75,14 @@ static int64_t kept_from(const struct letter *l, const struct event *ev)
     return l->kept_from_ms > ev->ended_at_ms ? l->kept_from_ms : ev->ended_at_ms;
 }
 
-static bool goes(const struct rm_op *x, const struct letter *l, const struct event *ev)
+static bool goes(struct rm_op *x, const struct letter *l, const struct event *ev)
 {
-    return x->by_age ? x->now_ms - kept_from(l, ev) > atomic_load(&x->d->retention_ms) : letter_matches(&x->f, ev);
+    if (!x->by_age)
+        return letter_matches(&x->f, ev);
+    int64_t due_ms = kept_from(l, ev) + atomic_load(&x->d->retention_ms) + 1;
+    if (due_ms > x->now_ms && due_ms < x->due_ms)
+        x->due_ms = due_ms;
+    return due_ms <= x->now_ms;
 }
 
 static int chunk_run(struct store_txn *t, void *arg)
@@ -86,6 +93,7 @@ static int chunk_run(struct store_txn *t, void *arg)
     uint32_t looked = 0;
     int rc = 0;
     x->n = x->next = 0;
+    x->due_ms = INT64_MAX;
     while (rc == 0) {
         struct store_cursor *c;
         struct slice k, v;
@@ -170,4 +178,9 @@ int dlq_retention(struct dlq *d, uint32_t max_n, dlq_rm_cb *cb, void *arg)
                       .cb = cb,
                       .arg = arg};
     return submit(d, &x);
+}
+
+int64_t dlq_retention_due(const struct dlq *d)
+{
+    return atomic_load(&d->retention_due_ms);
 }

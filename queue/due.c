@@ -14,6 +14,8 @@ struct chunk_op {
     uint32_t n;
     struct event *ready; /* promoted: told after the commit */
     uint32_t n_ready;
+    bool evicts;
+    int64_t history_due_ms; /* evicts: of the oldest record that stays */
 };
 
 static void chunk_done(int err, void *arg)
@@ -22,6 +24,8 @@ static void chunk_done(int err, void *arg)
     struct queue *q = x->q;
     for (uint32_t i = 0; err == 0 && i < x->n_ready && q->ready_cb != NULL; i++)
         q->ready_cb(&x->ready[i], NULL, 0, q->ready_arg);
+    if (err == 0 && x->evicts)
+        atomic_store(&q->history_due_ms, x->history_due_ms);
     if (x->cb != NULL)
         x->cb(err, err == 0 ? x->n : 0, x->arg);
     free(x->ready);
@@ -242,12 +246,14 @@ static int evict_one(struct queue *q, struct store_txn *t, struct store_cursor *
     return rc < 0 ? rc : books_enter(q, s.ev.fid, EVENT_REMOVED);
 }
 
-static bool outlived(struct queue *q, struct store_txn *t, uint64_t seq, int64_t now_ms)
+/* If not, *ret_due_ms is when it will have. */
+static bool outlived(struct queue *q, struct store_txn *t, uint64_t seq, int64_t now_ms, int64_t *ret_due_ms)
 {
     struct stored s;
-    if (q->now.history_bytes > atomic_load(&q->history_max_bytes))
+    if (q->now.history_bytes > atomic_load(&q->history_max_bytes) || row_load(q, t, seq, &s) < 0)
         return true;
-    return row_load(q, t, seq, &s) < 0 || now_ms - s.ev.ended_at_ms > atomic_load(&q->history_retention_ms);
+    *ret_due_ms = s.ev.ended_at_ms + atomic_load(&q->history_retention_ms) + 1;
+    return *ret_due_ms <= now_ms;
 }
 
 static int evict_run(struct store_txn *t, void *arg)
@@ -258,6 +264,7 @@ static int evict_run(struct store_txn *t, void *arg)
     struct slice k, v;
     struct store_stats st;
     x->n = 0;
+    x->history_due_ms = INT64_MAX;
     store_stats(q->store, &st); /* once: it may walk the free list */
     int rc = store_cursor_open(t, q->history, &c);
     if (rc < 0)
@@ -270,8 +277,11 @@ static int evict_run(struct store_txn *t, void *arg)
         }
         uint64_t seq = store_get_u64(v.p), size = store_get_u64((const uint8_t *)v.p + 8);
         /* In a full store, history makes room before new events are refused for long. */
-        if (!st.full && !outlived(q, t, seq, x->now_ms))
+        int64_t due_ms = INT64_MAX;
+        if (!st.full && !outlived(q, t, seq, x->now_ms, &due_ms)) {
+            x->history_due_ms = due_ms;
             break;
+        }
         rc = evict_one(q, t, c, seq, size);
         if (rc < 0)
             break;
@@ -288,5 +298,11 @@ int queue_evict_history(struct queue *q, uint32_t max_n, queue_count_cb *cb, voi
     if (x == NULL)
         return ERR_NOMEM;
     x->now_ms = clock_now_ms(q->opts.clock);
+    x->evicts = true;
     return chunk_submit(x);
+}
+
+int64_t queue_history_due(const struct queue *q)
+{
+    return atomic_load(&q->history_due_ms);
 }

@@ -45,6 +45,7 @@ struct queue {
     _Atomic bool history_payload; /* these three as last set, opts as opened */
     _Atomic int64_t history_retention_ms;
     _Atomic uint64_t history_max_bytes;
+    _Atomic int64_t history_due_ms; /* as the last eviction saw it */
     struct store_table *event, *payload, *ready, *due, *waiting, *running, *attempt, *ids, *history, *stats, *meta;
     struct ledger now, saved; /* the writing thread's */
     bool dirty, due_dirty;

@@ -255,6 +255,8 @@ void queue_on_cancelled(struct queue *q, queue_cancelled_cb *cb, void *arg); /* 
 
 /* Evict history by age and size, up to max_n records; they become `removed`. */
 int queue_evict_history(struct queue *q, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;
+/* When the oldest record outlives the retention, as the last eviction saw it; INT64_MAX: it left none. Any thread. */
+int64_t queue_history_due(const struct queue *q);
 
 /* --- reading (any thread; short snapshots) ------------------------------------------------------------------------ */
 

@@ -313,14 +313,14 @@ static void on_done(int err, void *arg)
     struct registry *r = c->r;
     if (err == 0 && c->kind == DELETE) {
         const struct function *gone = map_del(r, c->name);
-        atomic_store(&r->sweep_due, true);
+        sweep_wanted(r);
         if (gone)
             tell(r, gone, true);
         function_unref(gone);
     } else if (err == 0) {
         map_put(r, function_ref(c->made));
         if (c->kind == UPDATE)
-            atomic_store(&r->sweep_due, true); /* there may be new code instead of old */
+            sweep_wanted(r); /* there may be new code instead of old */
         tell(r, c->made, false);
     }
     if (c->kind == COMPLETE && err < 0 && err != ERR_NOTFOUND && err != ERR_CONFLICT)

@@ -397,7 +397,7 @@ bool unpin(struct registry *r, const char *sha256)
     bool fresh = p->fresh;
     *at = p->next;
     free(p);
-    atomic_store(&r->sweep_due, true);
+    sweep_wanted(r);
     return fresh && r->holds == 0;
 }
 

@@ -30,6 +30,8 @@ struct registry {
     int code_fd;
     int32_t account_concurrency;
     int32_t unreserved_minimum;
+    void (*on_sweep_due)(void *arg);
+    void *on_sweep_due_arg;
     struct store_table *functions;                     /* name -> record */
     struct store_table *tombstones;                    /* fid -> name */
     struct store_table *meta;                          /* "next_fid" -> u64 */
@@ -50,6 +52,9 @@ struct registry {
     char (*doubtful)[SHA256_HEX_LEN + 1]; /* found unneeded by the last registry_sweep; only its own */
     size_t n_doubtful;
 };
+
+/* A package may have lost the last that needed it. Any thread. */
+void sweep_wanted(struct registry *r);
 
 /* Room for one more function, so that map_put cannot fail after a commit. ERR_NOMEM. */
 int map_reserve(struct registry *r) BIDE_MUST_USE;

@@ -285,6 +285,8 @@ int registry_open(struct registry **ret, struct store *s, const struct registry_
     r->code_fd = o->code_fd;
     r->account_concurrency = o->account_concurrency;
     r->unreserved_minimum = o->unreserved_minimum;
+    r->on_sweep_due = o->on_sweep_due;
+    r->on_sweep_due_arg = o->arg;
     pthread_mutex_init(&r->mu, NULL);
     pthread_mutex_init(&r->code_mu, NULL);
     struct load l = {.r = r, .e = e};

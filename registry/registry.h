@@ -77,6 +77,8 @@ struct registry_opts {
     int code_fd; /* the code/ folder; borrowed */
     int32_t account_concurrency;
     int32_t unreserved_minimum;
+    void (*on_sweep_due)(void *arg); /* registry_sweep_due is true now. Any thread; locks may be held. May be NULL */
+    void *arg;
 };
 
 /* Reads every function into memory, finishes what a crash interrupted (a function found pending, or with an update in

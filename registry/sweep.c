@@ -118,6 +118,13 @@ static void remove_unneeded(struct registry *r, const char *sha256)
     pthread_mutex_unlock(&r->code_mu);
 }
 
+void sweep_wanted(struct registry *r)
+{
+    atomic_store(&r->sweep_due, true);
+    if (r->on_sweep_due)
+        r->on_sweep_due(r->on_sweep_due_arg);
+}
+
 bool registry_sweep_due(const struct registry *r)
 {
     return atomic_load(&r->sweep_due);
@@ -142,5 +149,5 @@ void registry_sweep(struct registry *r)
     bool again = kept > 0 || n == SWEEP_MAX || r->holds > 0 || !now;
     pthread_mutex_unlock(&r->mu);
     if (again)
-        atomic_store(&r->sweep_due, true);
+        sweep_wanted(r);
 }

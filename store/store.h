@@ -116,6 +116,7 @@ struct store_hooks {
     int (*before_commit)(struct store_txn *t, void *arg); /* 0 or ERR_x: the whole batch fails */
     void (*committed)(void *arg);                         /* on stable storage; before the ops' completions */
     void (*aborted)(void *arg);
+    void (*wrote)(void *arg); /* after committed, when the transaction has changed anything */
     void *arg;
 };
 int store_add_hooks(struct store *s, const struct store_hooks *h) BIDE_MUST_USE; /* before any transaction */
@@ -180,7 +181,8 @@ struct store_stats {
     uint64_t disk_free_bytes;
     bool full; /* inside the reserve: new work is being refused */
     uint64_t commits;
-    uint64_t ops; /* committed ops */
+    uint64_t changes; /* commits that changed anything; counted before the wrote hooks are called */
+    uint64_t ops;     /* committed ops */
     uint64_t ops_failed;
     uint64_t last_commit_us; /* duration of the last commit */
 };

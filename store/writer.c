@@ -51,12 +51,20 @@ static void hooks_end(struct store *s, bool committed)
     }
 }
 
-static void count_commit(struct store *s, int64_t took_us, size_t ops)
+static void hooks_wrote(struct store *s)
+{
+    for (size_t i = 0; i < s->n_hooks; i++)
+        if (s->hooks[i].wrote != NULL)
+            s->hooks[i].wrote(s->hooks[i].arg);
+}
+
+static void count_commit(struct store *s, int64_t took_us, size_t ops, bool wrote)
 {
     hist_add(&s->commit_us, took_us);
     hist_add(&s->commit_ops, (int64_t)ops);
     pthread_mutex_lock(&s->mu);
     s->stats.commits++;
+    s->stats.changes += wrote;
     s->stats.ops += ops;
     s->stats.last_commit_us = (uint64_t)took_us;
     pthread_mutex_unlock(&s->mu);
@@ -74,14 +82,17 @@ static int finish(struct store_txn *t, size_t ops, bool *ret_known)
         hooks_end(s, false);
         return r;
     }
+    bool wrote = t->writes > 0;
     int64_t start_us = clock_mono_us();
     r = store_txn_commit(t);
     if (r == 0) {
-        count_commit(s, clock_mono_us() - start_us, ops);
+        count_commit(s, clock_mono_us() - start_us, ops, wrote);
         r = store_fault_at(s, STORE_FAULT_COMMITTED);
         *ret_known = r == 0;
     }
     hooks_end(s, r == 0);
+    if (r == 0 && wrote)
+        hooks_wrote(s);
     return r;
 }
 

@@ -42,6 +42,9 @@ struct logs_opts {
     uint64_t function_max_bytes, max_bytes;
     int64_t retention_ms;
     uint64_t reserve_bytes; /* of free disk that the queue wants for itself: logs stop at twice that */
+    /* logs_stats' stopped has changed. On the writing thread: quick, and not back into here. May be NULL. */
+    void (*on_stopped)(void *arg);
+    void *arg;
 };
 
 /* dir_fd: the folder; ownership passes, also on failure. ERR_NOMEM, ERR_IO. */

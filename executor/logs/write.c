@@ -19,11 +19,14 @@ BIDE_PRINTF(3, 4) static void set_state(struct logs *l, bool stopped, const char
 {
     va_list ap;
     pthread_mutex_lock(&l->mu);
+    bool changed = l->stats.stopped != stopped;
     l->stats.stopped = stopped;
     va_start(ap, fmt);
     (void)vsnprintf(l->stats.why, sizeof l->stats.why, fmt, ap);
     va_end(ap);
     pthread_mutex_unlock(&l->mu);
+    if (changed && l->w.on_stopped != NULL)
+        l->w.on_stopped(l->w.arg);
 }
 
 static void count(struct logs *l, uint64_t written, uint64_t lost)

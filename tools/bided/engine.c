@@ -11,13 +11,12 @@
 
 #include "base/log.h"
 #include "datadir.h"
-#include "keeping.h"
+#include "housekeeper.h"
 #include "logs/logs.h"
 #include "notify.h"
-#include "sweeper.h"
 #include "watchdog.h"
 
-enum { EXIT_CANNOT_START = 1, HOUSEKEEPING_MS = 1000 };
+enum { EXIT_CANNOT_START = 1 };
 
 struct engine {
     const struct engine_opts *o;
@@ -32,15 +31,12 @@ struct engine {
     struct api *api;
     struct loop *api_loop;
     struct loop *dispatch_loop;
-    struct loop_timer *housekeeping;
     struct loop_watch *reloads;
-    struct keeping keeping;
-    struct sweeper sweeper;
+    struct housekeeper housekeeper;
     struct watchdog watchdog;
     pthread_t dispatch_thread;
     bool dispatching;
-    uint64_t recovered;                        /* events found running at this start */
-    bool was_full, dlq_was_full, logs_stopped; /* as last told in the log */
+    uint64_t recovered; /* events found running at this start */
     bool stopping;
     int drained; /* of the two halves that must drain before the end */
 };
@@ -98,13 +94,18 @@ static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
     struct registry_opts ro = {.clock = &g->clock,
                                .code_fd = g->o->code_fd,
                                .account_concurrency = (int32_t)setting(g, SET_ACCOUNT_CONCURRENCY),
-                               .unreserved_minimum = (int32_t)setting(g, SET_ACCOUNT_UNRESERVED_MINIMUM)};
+                               .unreserved_minimum = (int32_t)setting(g, SET_ACCOUNT_UNRESERVED_MINIMUM),
+                               .on_sweep_due = housekeeper_stir,
+                               .arg = &g->housekeeper};
     struct dlq_opts dopts = {.clock = &g->clock,
                              .ids = &g->ids,
                              .retention_ms = setting(g, SET_DLQ_RETENTION),
                              .max_bytes = (uint64_t)setting(g, SET_DLQ_MAX_BYTES)};
     int64_t clean = 1;
+    struct store_hooks hooks = housekeeper_hooks(&g->housekeeper);
     int rc = store_open(&g->store, "queue", &so, e);
+    if (rc == 0)
+        rc = store_add_hooks(g->store, &hooks);
     if (rc == 0)
         rc = open_queue(g, e);
     if (rc == 0)
@@ -123,14 +124,16 @@ static int open_stores(struct engine *g, bool *ret_unclean, struct err *e)
     return queue_meta_put_now(g->queue, "clean_stop", 0, e);
 }
 
-static struct logs_opts logs_settings(const struct engine *g)
+static struct logs_opts logs_settings(struct engine *g)
 {
     return (struct logs_opts){.on = setting(g, SET_LOGS) != 0,
                               .rate = (uint64_t)setting(g, SET_LOGS_RATE),
                               .function_max_bytes = (uint64_t)setting(g, SET_LOGS_FUNCTION_MAX_BYTES),
                               .max_bytes = (uint64_t)setting(g, SET_LOGS_MAX_BYTES),
                               .retention_ms = setting(g, SET_LOGS_RETENTION),
-                              .reserve_bytes = (uint64_t)setting(g, SET_QUEUE_RESERVE_BYTES)};
+                              .reserve_bytes = (uint64_t)setting(g, SET_QUEUE_RESERVE_BYTES),
+                              .on_stopped = housekeeper_stir,
+                              .arg = &g->housekeeper};
 }
 
 static int open_logs(struct engine *g, struct err *e)
@@ -200,28 +203,6 @@ static void *dispatch_main(void *arg)
     return NULL;
 }
 
-static void tell_room(struct engine *g)
-{
-    struct store_stats st;
-    struct dlq_stats ds;
-    store_stats(g->store, &st);
-    if (st.full != g->was_full && st.full) {
-        log_warn("engine", "the store is full (queue.reserve_bytes is all that is left): new events are refused");
-        notify_tell("STATUS=The store is full: new events are refused");
-    } else if (st.full != g->was_full) {
-        log_info("engine", "the store has room again: new events are accepted");
-        notify_tell("STATUS=Serving %s", g->o->listen->url);
-    }
-    g->was_full = st.full;
-    if (dlq_stats(g->dlq, &ds) < 0 || ds.full == g->dlq_was_full)
-        return;
-    if (ds.full)
-        log_warn("engine", "the dead-letter store is full (dlq.max_bytes): events that should die stay waiting");
-    else
-        log_info("engine", "the dead-letter store has room again");
-    g->dlq_was_full = ds.full;
-}
-
 static int64_t store_busy(void *arg)
 {
     const struct engine *g = arg;
@@ -232,27 +213,6 @@ static void beat(void *arg)
 {
     (void)arg;
     notify_tell("WATCHDOG=1");
-}
-
-static void tell_logs(struct engine *g)
-{
-    struct logs_stats st;
-    logs_stats(g->logs, &st);
-    if (st.stopped != g->logs_stopped && st.stopped)
-        log_warn("engine", "functions' logs are not written: %s", st.why);
-    else if (st.stopped != g->logs_stopped)
-        log_info("engine", "functions' logs are written again lost_bytes=%llu", (unsigned long long)st.lost_bytes);
-    g->logs_stopped = st.stopped;
-}
-
-static void on_housekeeping(void *arg)
-{
-    struct engine *g = arg;
-    tell_room(g);
-    tell_logs(g);
-    keeping_round(&g->keeping);
-    sweeper_round(&g->sweeper);
-    loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
 }
 
 static void half_drained(void *arg)
@@ -303,6 +263,7 @@ static void apply_settings(struct engine *g)
     queue_set_history(g->queue, setting(g, SET_HISTORY_PAYLOAD) != 0, setting(g, SET_HISTORY_RETENTION),
                       (uint64_t)setting(g, SET_HISTORY_MAX_BYTES));
     dlq_set_retention(g->dlq, setting(g, SET_DLQ_RETENTION));
+    housekeeper_stir(&g->housekeeper);
     api_reload(g->api);
     if (dispatcher_reload(g->dispatcher) < 0)
         log_error("engine", "out of memory: waits and workers go by the old settings until the next reload");
@@ -345,14 +306,19 @@ static int start(struct engine *g, bool unclean, struct err *e)
         return rc;
     if (loop_signal(g->api_loop, SIGTERM, on_stop_signal, g) < 0 ||
         loop_signal(g->api_loop, SIGINT, on_stop_signal, g) < 0 ||
-        loop_watch(g->api_loop, g->o->reload.sock, LOOP_READ, on_reload, g, &g->reloads) < 0 ||
-        loop_timer_new(g->api_loop, on_housekeeping, g, &g->housekeeping) < 0)
+        loop_watch(g->api_loop, g->o->reload.sock, LOOP_READ, on_reload, g, &g->reloads) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
-    keeping_init(&g->keeping, g->queue, g->dlq);
-    rc = sweeper_start(&g->sweeper, g->registry, e);
+    struct housekeeper_about round = {.loop = g->api_loop,
+                                      .clock = &g->clock,
+                                      .store = g->store,
+                                      .queue = g->queue,
+                                      .dlq = g->dlq,
+                                      .registry = g->registry,
+                                      .logs = g->logs,
+                                      .url = g->o->listen->url};
+    rc = housekeeper_start(&g->housekeeper, &round, e);
     if (rc < 0)
         return rc;
-    loop_timer_arm(g->housekeeping, HOUSEKEEPING_MS);
     dispatcher_begin(g->dispatcher);
     int err = pthread_create(&g->dispatch_thread, NULL, dispatch_main, g);
     if (err != 0)
@@ -371,13 +337,11 @@ static void shut(struct engine *g)
         loop_stop(g->dispatch_loop);
         (void)pthread_join(g->dispatch_thread, NULL);
     }
-    keeping_stop(&g->keeping);
-    sweeper_stop(&g->sweeper);
+    housekeeper_stop(&g->housekeeper);
     store_stop(g->store);
     struct err e = {0};
     if (queue_meta_put_now(g->queue, "clean_stop", 1, &e) < 0)
         log_warn("engine", "the clean stop could not be noted: %s", e.text);
-    loop_timer_free(g->housekeeping);
     watchdog_stop(&g->watchdog);
     loop_unwatch(g->reloads);
     api_free(g->api);

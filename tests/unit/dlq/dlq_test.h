@@ -29,8 +29,9 @@ struct fix {
     struct store_table *payload; /* the queue's, to damage it */
     int (*fault)(enum store_fault at, void *arg);
     uint64_t next_run;
-    uint64_t n_ready; /* events told to be ready; read it after a completion */
-    const char *gone; /* a function that does not exist any more */
+    uint64_t n_ready;              /* events told to be ready; read it after a completion */
+    const char *gone;              /* a function that does not exist any more */
+    void (*opened)(struct fix *f); /* called before the store starts, when set */
 };
 
 static TEST_UNUSED void fix_on_ready(const struct event *ev, const void *payload, size_t len, void *arg)
@@ -64,6 +65,8 @@ static TEST_UNUSED void fix_start(struct fix *f)
     assert_ok(store_table(f->store, "payload", &f->payload, &e), &e);
     queue_on_ready(f->q, fix_on_ready, f);
     assert_ok(queue_recover(f->q, &recovered, &e), &e);
+    if (f->opened != NULL)
+        f->opened(f);
     assert_ok(store_start(f->store, &e), &e);
 }
 

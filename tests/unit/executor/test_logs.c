@@ -1,6 +1,8 @@
 /* Log streams as they are written: lines, caps, full disks, rotation, retention. */
 #include "logs_rig.h"
 
+#include <stdatomic.h>
+
 static void lines_say_when_and_whose(void **state)
 {
     struct lrig *g = *state;
@@ -171,12 +173,20 @@ static void a_slow_disk_costs_lines_and_no_memory(void **state)
     assert_non_null(strstr(file_text(g, "f/" FILE_A ".log"), "bytes of output dropped here: the disk did not keep up"));
 }
 
+static void count_stops(void *arg)
+{
+    (void)atomic_fetch_add((atomic_int *)arg, 1);
+}
+
 static void a_full_disk_stops_logs_and_nothing_else(void **state)
 {
     struct lrig *g = *state;
     struct logs_opts o = lrig_opts();
     struct logs_stats st;
+    atomic_int told = 0;
     o.reserve_bytes = 64 << 20;
+    o.on_stopped = count_stops;
+    o.arg = &told;
     lrig_again(g, &o);
     struct logs_stream *s = logs_stream_open(g->l, "f", STREAM_A);
     say(s, ID1, "before\n");
@@ -187,6 +197,7 @@ static void a_full_disk_stops_logs_and_nothing_else(void **state)
     (void)logs_settle(g->l);
     logs_stats(g->l, &st);
     assert_true(st.stopped);
+    assert_int_equal(told, 1);
     assert_non_null(strstr(st.why, "queue.reserve_bytes"));
     assert_in_range(st.lost_bytes, 5, 100);
     g->disk_free = 128 << 20; /* not before there is a little more */
@@ -198,6 +209,7 @@ static void a_full_disk_stops_logs_and_nothing_else(void **state)
     logs_sweep_now(g->l); /* as happens by itself once a minute: seen also while nobody logs */
     logs_stats(g->l, &st);
     assert_false(st.stopped);
+    assert_int_equal(told, 2);
     say(s, ID1, "after\n");
     logs_stream_close(s);
     assert_string_equal(file_text(g, "f/" FILE_A ".log"),

@@ -259,6 +259,7 @@ struct counter {
     struct fixture *f;
     uint64_t sure, now;
     int begins, commits, aborts;
+    uint64_t changes;
     int refuse; /* before_commit fails with it */
 };
 
@@ -292,6 +293,14 @@ static void counter_aborted(void *arg)
     c->now = c->sure;
 }
 
+static void counter_wrote(void *arg)
+{
+    struct counter *c = arg;
+    struct store_stats st;
+    store_stats(c->f->s, &st);
+    assert_int_equal(st.changes, ++c->changes);
+}
+
 static uint64_t stored_count(struct fixture *f)
 {
     struct store_txn *t;
@@ -315,7 +324,12 @@ static void counter_init(struct counter *c, struct fixture *f)
 {
     *c = (struct counter){.f = f};
     the_counter = c;
-    struct store_hooks h = {counter_begin, counter_before_commit, counter_committed, counter_aborted, c};
+    struct store_hooks h = {.begin = counter_begin,
+                            .before_commit = counter_before_commit,
+                            .committed = counter_committed,
+                            .aborted = counter_aborted,
+                            .wrote = counter_wrote,
+                            .arg = c};
     assert_rc(store_add_hooks(f->s, &h), 0);
 }
 
@@ -338,6 +352,38 @@ static void test_hooks_follow_the_transaction(void **state)
     assert_int_equal(c.begins, 3);
     assert_int_equal(c.aborts, 2);
     assert_int_equal(c.commits, 1);
+    fixture_done(&f);
+}
+
+static int nothing_run(struct store_txn *t, void *arg)
+{
+    (void)t;
+    (void)arg;
+    return 0;
+}
+
+static int put_one_run(struct store_txn *t, void *arg)
+{
+    const struct fixture *f = arg;
+    return store_put(t, f->tab, "k", 1, "v", 1, 0);
+}
+
+/* A transaction that has only looked is a commit, and no change. */
+static void test_changes_are_told(void **state)
+{
+    struct fixture f;
+    struct counter c = {.f = &f};
+    struct store_hooks h = {.committed = counter_committed, .wrote = counter_wrote, .arg = &c};
+    struct err e = {0};
+    (void)state;
+    fixture_init(&f, 1 << 20);
+    assert_rc(store_add_hooks(f.s, &h), 0);
+    assert_rc(store_write_now(f.s, nothing_run, NULL, &e), 0);
+    assert_int_equal(c.commits, 1);
+    assert_int_equal(c.changes, 0);
+    assert_rc(store_write_now(f.s, put_one_run, &f, &e), 0);
+    assert_int_equal(c.commits, 2);
+    assert_int_equal(c.changes, 1);
     fixture_done(&f);
 }
 
@@ -515,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_many_culprits),
         cmocka_unit_test(test_an_ops_own_full),
         cmocka_unit_test(test_hooks_follow_the_transaction),
+        cmocka_unit_test(test_changes_are_told),
         cmocka_unit_test(test_before_commit_fails_the_batch),
         cmocka_unit_test(test_failed_commit_is_an_abort),
         cmocka_unit_test(test_hooks_have_a_ceiling),
