@@ -148,9 +148,12 @@ def unit(prefix):
 
 
 def test_unit(folder):
-    need("systemd-analyze")
     prefix = folder + "/bide"
     run("cmake", "--install", BUILD, "--prefix", prefix)
+    # Nothing that a minimal Debian is without: procps, with its /bin/kill, is one such.
+    runs = re.findall(r"^Exec\w+=(\S+)", read(unit(prefix)), re.M)
+    assert set(runs) == {prefix + "/bin/bided", "/bin/sh"}, runs
+    need("systemd-analyze")
     r = run("systemd-analyze", "verify", "--man=no", unit(prefix), check=False)
     told = [line for line in (r.stdout + r.stderr).splitlines() if "bide" in line]
     assert r.returncode == 0 and not told, told
