@@ -2,9 +2,10 @@
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 
-from lib import Bided, expect, until
+from lib import PREFIX, Bided, expect, until
 
 
 class Supervisor:
@@ -102,3 +103,22 @@ def test_no_watchdog_no_beats():
                     until(lambda: b.proc.poll() is not None, what="the end")
             finally:
                 s.close()
+
+
+def test_a_stop_for_the_whole_group():
+    """Ctrl-C and a shell's kill %1 reach both processes, and the first hands it on: one stop, of which no warning is written."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        os.chmod(d, 0o711)
+        with open(d + "/log", "wb") as log:
+            p = subprocess.Popen([PREFIX + "/bin/bided", "--data", d + "/data", "--listen", "127.0.0.1:0"], stdout=log, stderr=log,
+                                 stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            until(lambda: os.path.exists(d + "/data/endpoint"), what="ready")
+            os.killpg(p.pid, signal.SIGTERM)
+            expect(p.wait(60) == 0, p.returncode)
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        told = [line for line in open(d + "/log").read().splitlines() if "signal=" in line]
+        expect(len(told) == 1 and "stopping signal=15" in told[0], told)

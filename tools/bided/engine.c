@@ -233,7 +233,9 @@ static void on_stop_signal(int signo, void *arg)
 {
     struct engine *g = arg;
     if (g->stopping) {
-        log_warn("engine", "second signal=%d: still draining, up to shutdown.grace", signo);
+        /* Ctrl-C and a shell's kill %1 go to the whole process group, so one stop comes here twice: not worth a line.
+         */
+        log_debug("engine", "still draining signal=%d", signo);
         return;
     }
     g->stopping = true;
