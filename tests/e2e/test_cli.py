@@ -41,6 +41,28 @@ def test_wrong_usage():
     expect(r.returncode == 1 and "bided --data" in r.stderr, r.stderr)
 
 
+def test_a_data_directory_of_somebody_else():
+    """A daemon that this user may not reach is not said to be missing, and nobody is told to start another."""
+    with tempfile.TemporaryDirectory() as d:
+        if os.geteuid():
+            os.chmod(d, 0)
+        other = {"user": 65534} if os.geteuid() == 0 else {}
+        for words in (["status"], ["env"]):
+            for data, text in ((d, "Permission denied"), ("/etc/passwd", "Not a directory")):
+                r = subprocess.run([PREFIX + "/bin/bide", "--data", data, *words], text=True, capture_output=True, **other)
+                expect(r.returncode == 1 and text in r.stderr and "no daemon" not in r.stderr, words, data, r.stderr)
+        os.chmod(d, 0o700)
+
+
+def test_numbers_out_of_range():
+    with Bided() as b, tempfile.TemporaryDirectory() as d:
+        open(d + "/app.py", "w").write(GOOD)
+        for option, value, text in (("--timeout", "0", "from 1 to 900"), ("--memory", "64", "from 128 to 10240"),
+                                    ("--tmp", "1", "from 512 to 10240"), ("--retries", "3", "from 0 to 2")):
+            r = b.bide("deploy", d, "--name", "f", option, value, check=False)
+            expect(r.returncode == 2 and text in r.stderr, option, r.stderr)
+
+
 def test_frame():
     """Options of bide itself anywhere, help by every road, near misses named, a reader that goes away."""
     with Bided() as b:

@@ -83,6 +83,18 @@ static int set_endpoint(struct client *c, const char *endpoint, struct err *e)
     return 0;
 }
 
+int client_unreachable(const char *data, const char *path, int errnum, struct err *e)
+{
+    if (errnum == ENOENT)
+        return err_set(e, ERR_NOTFOUND,
+                       "no daemon at %s (there is no %s); start `bided --data %s`, or name the data directory with "
+                       "--data or BIDE_DATA",
+                       data, path, data);
+    /* Whether a daemon runs there cannot be seen, so none is said to be missing. */
+    return err_set(e, ERR_INVALID, "%s: %s%s", path, strerror(errnum),
+                   errnum == EACCES ? "; run bide as root or as the user whose daemon it is" : "");
+}
+
 int client_open(struct client **ret, const char *data, const char *endpoint, struct err *e)
 {
     struct client *c = calloc(1, sizeof *c);
@@ -100,11 +112,7 @@ int client_open(struct client **ret, const char *data, const char *endpoint, str
             rc = err_set(e, ERR_INVALID, "%s/bide.sock: the path is too long for a socket; change to a nearer folder",
                          data);
         else if (access(c->socket, F_OK) < 0)
-            rc = err_set(
-                e, ERR_NOTFOUND,
-                "no daemon at %s (there is no %s); start `bided --data %s`, or name the data directory with --data "
-                "or BIDE_DATA",
-                data, c->socket, data);
+            rc = client_unreachable(data, c->socket, errno, e);
     }
     if (rc < 0) {
         client_close(c);

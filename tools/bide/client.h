@@ -25,6 +25,8 @@ struct reply {
 /* endpoint NULL: the Unix socket in folder data. */
 int client_open(struct client **ret, const char *data, const char *endpoint, struct err *e) BIDE_MUST_USE;
 void client_close(struct client *c);
+/* Says why PATH, a file of the daemon in DATA, cannot be used: no daemon, or one that this user may not talk to. */
+int client_unreachable(const char *data, const char *path, int errnum, struct err *e);
 
 /* extra: header lines, NULL-terminated list, may be NULL. body may be NULL. r must be reply_init'ed; it is overwritten.
  * ERR_IO (ERR_NOTFOUND when it could not even be sent): nobody answered, e says why and what to do. An HTTP error

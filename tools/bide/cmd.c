@@ -195,13 +195,14 @@ bool call_flag(const struct call *c, const char *name)
     return call_opt(c, name) != NULL;
 }
 
-bool call_number(const struct call *c, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret)
+bool call_number(const struct call *c, const char *name, uint64_t min, uint64_t max, uint64_t fallback, uint64_t *ret)
 {
     const char *text = call_opt(c, name);
     *ret = fallback;
-    if (text == NULL || (num_parse_u64(text, strlen(text), ret) == 0 && *ret <= max))
+    if (text == NULL || (num_parse_u64(text, strlen(text), ret) == 0 && *ret >= min && *ret <= max))
         return true;
-    (void)call_usage(c, "--%s takes a whole number from 0 to %llu, not \"%s\"", name, (unsigned long long)max, text);
+    (void)call_usage(c, "--%s takes a whole number from %llu to %llu, not \"%s\"", name, (unsigned long long)min,
+                     (unsigned long long)max, text);
     return false;
 }
 

@@ -48,8 +48,8 @@ extern const size_t n_cmds;
 
 const char *call_opt(const struct call *c, const char *name); /* NULL: not given */
 bool call_flag(const struct call *c, const char *name);
-/* A non-negative whole number up to max, or fallback when not given. On nonsense prints and returns false. */
-bool call_number(const struct call *c, const char *name, uint64_t max, uint64_t fallback, uint64_t *ret);
+/* A whole number from min to max, or fallback when not given. On nonsense prints and returns false. */
+bool call_number(const struct call *c, const char *name, uint64_t min, uint64_t max, uint64_t fallback, uint64_t *ret);
 
 /* The client for this call; on failure prints what to do and returns NULL. */
 struct client *call_client(struct call *c);

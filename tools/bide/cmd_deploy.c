@@ -12,12 +12,12 @@
 
 enum { ZIP_MAX = 52428800 };
 
-static bool set_number(struct call *c, json_t *body, const char *opt, const char *member, uint64_t max)
+static bool set_number(struct call *c, json_t *body, const char *opt, const char *member, uint64_t min, uint64_t max)
 {
     uint64_t v;
     if (call_opt(c, opt) == NULL)
         return true;
-    if (!call_number(c, opt, max, 0, &v))
+    if (!call_number(c, opt, min, max, 0, &v))
         return false;
     (void)json_object_set_new(body, member, json_integer((json_int_t)v));
     return true;
@@ -54,14 +54,14 @@ static bool set_texts(struct call *c, json_t *body)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (call_opt(c, texts[i].opt) != NULL)
             (void)json_object_set_new(body, texts[i].member, json_string(call_opt(c, texts[i].opt)));
-    return set_number(c, body, "timeout", "Timeout", 900) && set_number(c, body, "memory", "MemorySize", 10240) &&
-           set_env(c, body);
+    return set_number(c, body, "timeout", "Timeout", 1, 900) &&
+           set_number(c, body, "memory", "MemorySize", 128, 10240) && set_env(c, body);
 }
 
 static bool set_tmp(struct call *c, json_t *body)
 {
     uint64_t tmp;
-    if (!call_number(c, "tmp", 10240, 0, &tmp))
+    if (!call_number(c, "tmp", 512, 10240, 0, &tmp))
         return false;
     if (tmp > 0)
         (void)json_object_set_new(body, "EphemeralStorage", json_pack("{s:I}", "Size", (json_int_t)tmp));
@@ -77,11 +77,11 @@ static bool set_async(struct call *c, struct deploy *d)
     d->concurrency = d->retries = d->max_age_s = DEPLOY_KEEP;
     if (concurrency != NULL && strcmp(concurrency, "none") == 0)
         d->concurrency = DEPLOY_NONE;
-    else if (!call_number(c, "concurrency", INT32_MAX, 0, &n))
+    else if (!call_number(c, "concurrency", 0, INT32_MAX, 0, &n))
         return false;
     else if (concurrency != NULL)
         d->concurrency = (int64_t)n;
-    if (!call_number(c, "retries", 2, 0, &n))
+    if (!call_number(c, "retries", 0, 2, 0, &n))
         return false;
     if (call_opt(c, "retries") != NULL)
         d->retries = (int64_t)n;

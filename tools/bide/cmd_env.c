@@ -1,7 +1,9 @@
 /* env: the shell lines that point AWS clients here. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "awscli.h"
 #include "base/buf.h"
@@ -55,9 +57,12 @@ int cmd_env(struct call *c)
     char url[512], region[64] = "us-east-1", id[160] = "", secret[160] = "", path[4096];
     if (c->endpoint != NULL)
         return call_usage(c, "reads the data directory: give --data, not --endpoint");
-    if (!read_line_file(c->data, "endpoint", url, sizeof url))
-        return call_fail("no daemon serves %s (there is no %s/endpoint); start it with: bided --data %s", c->data,
-                         c->data, c->data);
+    if (!read_line_file(c->data, "endpoint", url, sizeof url)) {
+        struct err e = {0};
+        (void)snprintf(path, sizeof path, "%s/endpoint", c->data);
+        (void)client_unreachable(c->data, path, access(path, R_OK) < 0 ? errno : ENOENT, &e);
+        return call_fail("%s", e.text);
+    }
     struct buf b;
     buf_init(&b, 65536);
     (void)snprintf(path, sizeof path, "%s/credentials", c->data);

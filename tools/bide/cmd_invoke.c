@@ -76,7 +76,7 @@ int cmd_invoke(struct call *c)
     struct buf payload;
     const char *file = call_opt(c, "file");
     bool counted = call_opt(c, "count") != NULL;
-    if (!call_number(c, "count", UINT32_MAX, 1, &count))
+    if (!call_number(c, "count", 0, UINT32_MAX, 1, &count))
         return EXIT_USAGE;
     if (file != NULL && (counted || call_opt(c, "payload") != NULL))
         return call_usage(c, "--file holds the events: neither --count nor --payload goes with it");

@@ -83,7 +83,7 @@ void show_path(char *path, size_t cap, const char *before, const char *value, co
 bool show_limit(struct call *c, uint64_t *ret)
 {
     bool person = !c->json && isatty(STDOUT_FILENO);
-    return call_number(c, "limit", UINT32_MAX, person ? SCREEN : 0, ret);
+    return call_number(c, "limit", 0, UINT32_MAX, person ? SCREEN : 0, ret);
 }
 
 bool show_times(struct call *c, char *path, size_t cap)

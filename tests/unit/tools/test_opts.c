@@ -117,10 +117,11 @@ static void test_values(void **state)
     assert_string_equal(call_opt(&t.c, "payload"), "{}");
     uint64_t n;
     assert_int_equal(parse(&t, "events ls --limit 7"), WISH_RUN);
-    assert_true(call_number(&t.c, "limit", 10, 5, &n) && n == 7);
-    assert_false(call_number(&t.c, "limit", 6, 5, &n));
+    assert_true(call_number(&t.c, "limit", 1, 10, 5, &n) && n == 7);
+    assert_false(call_number(&t.c, "limit", 1, 6, 5, &n));
+    assert_false(call_number(&t.c, "limit", 8, 10, 5, &n));
     assert_int_equal(parse(&t, "events ls"), WISH_RUN);
-    assert_true(call_number(&t.c, "limit", 10, 5, &n) && n == 5);
+    assert_true(call_number(&t.c, "limit", 1, 10, 5, &n) && n == 5);
 }
 
 static void test_wrong(void **state)
