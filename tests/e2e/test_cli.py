@@ -142,3 +142,12 @@ def test_env_looks_at_the_aws_cli():
         for script in ("echo aws-cli/1.29.80 Python/3", "echo aws-cli/2.13.0 Python/3", "echo aws-cli/3.0.0 x", "exit 1", "echo nonsense",
                        "yes", "kill -9 $$", "sleep 1000 & exec sleep 1000"):
             expect(env(script) == "", script)
+
+
+def test_a_daemon_that_has_stopped():
+    """Its socket is left behind: what does not answer is the socket, and no host and port are made up."""
+    with Bided() as b:
+        b.stop()
+        r = b.bide("status", check=False)
+        expect(r.returncode == 1 and "Connection refused" in r.stderr and b.data + "/bide.sock" in r.stderr, r.stderr)
+        expect(" port " not in r.stderr, r.stderr)

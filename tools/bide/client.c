@@ -228,8 +228,13 @@ int client_finish(const struct client *c, struct request *rq, CURLcode done, str
     const char *why = rq->problem[0] != '\0' ? rq->problem : curl_easy_strerror(done);
     bool unsent = rq->sent == 0 && (done == CURLE_COULDNT_CONNECT || done == CURLE_COULDNT_RESOLVE_HOST);
     int code = unsent ? ERR_NOTFOUND : ERR_IO;
-    if (c->socket[0] != '\0' && done == CURLE_COULDNT_CONNECT)
-        return err_set(e, code, "the daemon does not answer on %s (is bided running?): %s", c->socket, why);
+    if (c->socket[0] != '\0' && done == CURLE_COULDNT_CONNECT) {
+        /* curl's own text names a host and a port, which a socket has not. */
+        long errnum = 0;
+        (void)curl_easy_getinfo(rq->curl, CURLINFO_OS_ERRNO, &errnum);
+        return err_set(e, code, "the daemon does not answer on %s (is bided running?): %s", c->socket,
+                       errnum != 0 ? strerror((int)errnum) : why);
+    }
     return err_set(e, code, "%s: %s", c->socket[0] != '\0' ? c->socket : c->base, why);
 }
 
