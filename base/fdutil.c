@@ -245,6 +245,7 @@ int fd_recv_msg(int sock, void *p, size_t cap, size_t *ret_len, int *fds, size_t
     if ((m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         while (n_fds > 0)
             (void)close(fds[--n_fds]);
+        *ret_len = (m.msg_flags & MSG_TRUNC) != 0 ? 0 : (size_t)k;
         return ERR_TOOBIG;
     }
     *ret_len = (size_t)k;

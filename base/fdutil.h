@@ -36,7 +36,8 @@ int fd_send_msg(int sock, const void *p, size_t n, const int *fds, size_t n_fds)
 
 /* Receive one message into p (cap bytes). *ret_len 0 means end of file. Received descriptors are close-on-exec; at most
  * FD_PASS_MAX are kept in fds, *ret_n_fds says how many. A cut message (data or descriptors) closes what came and
- * gives ERR_TOOBIG. ERR_AGAIN when there is nothing. */
+ * gives ERR_TOOBIG; when only descriptors are missing, as when this process can open no more, *ret_len is not 0 and the
+ * data are whole. ERR_AGAIN when there is nothing. */
 int fd_recv_msg(int sock, void *p, size_t cap, size_t *ret_len, int *fds, size_t *ret_n_fds) BIDE_MUST_USE;
 
 #endif

@@ -42,7 +42,8 @@ int httpd_new(struct loop *l, const struct httpd_limits *lim, httpd_head_cb *on_
     TAILQ_INIT(&h->waiting);
     TAILQ_INIT(&h->spare);
     buf_init(&h->reply_head, REPLY_HEAD_MAX);
-    h->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    h->spare_fd = -1;
+    httpd_reserve(h);
     h->rdbuf = malloc(HTTPD_READ_BYTES);
     h->kick_ev = event_new(loop_event_base(l), -1, 0, httpd_on_kick, h);
     if (h->spare_fd < 0 || h->rdbuf == NULL || h->kick_ev == NULL ||

@@ -47,12 +47,18 @@ void httpd_accept_resume(struct httpd *h)
     h->paused = false;
 }
 
+/* Hold a descriptor for when there are none. */
+void httpd_reserve(struct httpd *h)
+{
+    if (h->spare_fd < 0)
+        h->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 void httpd_on_backoff_over(void *arg)
 {
     struct httpd *h = arg;
     h->backing_off = false;
-    if (h->spare_fd < 0)
-        h->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    httpd_reserve(h);
     httpd_accept_resume(h);
 }
 
@@ -67,21 +73,34 @@ bool httpd_evict_idle(struct httpd *h)
     return true;
 }
 
-/* No descriptors left. An idle connection makes room; otherwise one client is sent away at once instead of all being
- * left to wait, and the rest wait in the backlog until the timer. */
+static void conn_new(struct httpd_listener *l, int fd, const struct sockaddr_storage *sa);
+
+static int accept_one(int listener, struct sockaddr_storage *sa)
+{
+    socklen_t len = sizeof *sa;
+    *sa = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
+    return accept4(listener, (struct sockaddr *)sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* No descriptors left. An idle connection makes room. A server without a connection serves one on the descriptor it
+ * holds in reserve: a worker's runtime that is sent away ends, and that would count against its function. Otherwise one
+ * client is sent away at once instead of all being left to wait, and the rest wait in the backlog until the timer. */
 static void accept_starved(struct httpd_listener *l)
 {
     struct httpd *h = l->h;
+    struct sockaddr_storage sa;
     struct pollfd pending = {.fd = l->fd, .events = POLLIN};
     /* The system looks for a free descriptor before it looks for a connection. */
     if (poll(&pending, 1, 0) == 0 || httpd_evict_idle(h))
         return;
     if (h->spare_fd >= 0) {
         fd_close(&h->spare_fd);
-        int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0)
+        int fd = accept_one(l->fd, &sa);
+        if (fd >= 0 && h->n_open == 0)
+            conn_new(l, fd, &sa);
+        else
             fd_close(&fd);
-        h->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        httpd_reserve(h);
     }
     accept_back_off(h);
 }
@@ -162,9 +181,8 @@ static void on_acceptable(int fd, int what, void *arg)
             accept_pause(h);
             return;
         }
-        struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-        socklen_t len = sizeof sa;
-        int got = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage sa;
+        int got = accept_one(fd, &sa);
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (got < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO))

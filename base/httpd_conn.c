@@ -88,6 +88,7 @@ void conn_gone(struct conn *c)
         }
         fd_close(&c->fd);
         c->h->n_open--;
+        httpd_reserve(c->h);
         (void)evbuffer_drain(c->out, evbuffer_get_length(c->out));
     }
     c->clock_since_ms = c->stall_at_ms = c->linger_at_ms = 0;

@@ -155,6 +155,7 @@ struct httpd {
 /* ---- httpd_accept.c ---- */
 
 void httpd_accept_resume(struct httpd *h); /* when there is room again */
+void httpd_reserve(struct httpd *h);       /* as soon as there may be a descriptor again */
 void httpd_on_backoff_over(void *httpd);
 bool httpd_evict_idle(struct httpd *h); /* false: none is idle */
 void httpd_listener_free(struct httpd_listener *l);

@@ -41,7 +41,8 @@ static void on_readable(int fd, int what, void *arg)
         int rc = fd_recv_msg(fd, p->raw, PROTO_MSG_MAX, &len, fds, &n_fds);
         if (rc == ERR_AGAIN)
             return;
-        if (rc < 0)
+        /* A message whose descriptors found no room here is one worker's bad luck, not the end of both processes. */
+        if (rc < 0 && !(rc == ERR_TOOBIG && len > 0))
             lost(p, err_name(rc));
         else if (len == 0)
             lost(p, "it closed the socket");

@@ -103,7 +103,11 @@ void startup_begin_init(struct worker *w, struct happening *h)
 {
     struct executor *x = w->x;
     struct err e = {0};
-    int rc = w->httpd != NULL ? 0 : runtime_api_new(x->loop, &w->httpd, &e);
+    int rc = 0;
+    if (h->fds[PROTO_STARTED_LISTENER] < 0 || h->fds[PROTO_STARTED_LOG] < 0)
+        rc = err_set(&e, ERR_IO, "its descriptors did not arrive: too many open files");
+    else if (w->httpd == NULL)
+        rc = runtime_api_new(x->loop, &w->httpd, &e);
     if (rc == 0) {
         rc = httpd_listen_fd(w->httpd, h->fds[PROTO_STARTED_LISTENER], w, &w->listener, &e);
         h->fds[PROTO_STARTED_LISTENER] = -1;

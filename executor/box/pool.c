@@ -319,17 +319,21 @@ static bool take_ctl_msg(struct pool *p, struct slot *s)
     struct ctl_msg c;
     int fds[FD_PASS_MAX];
     size_t len, n_fds;
-    if (s->box.ctl < 0 || fd_recv_msg(s->box.ctl, &c, sizeof c, &len, fds, &n_fds) == ERR_AGAIN)
+    if (s->box.ctl < 0)
+        return false;
+    int rc = fd_recv_msg(s->box.ctl, &c, sizeof c, &len, fds, &n_fds);
+    if (rc == ERR_AGAIN)
         return false;
     int fd = n_fds > 0 ? fds[0] : -1;
     for (size_t i = 1; i < n_fds; i++)
         fd_close(&fds[i]);
-    if (len == sizeof c)
+    bool whole = rc == 0 && len == sizeof c;
+    if (whole)
         on_ctl_msg(p, s, &c, &fd);
     else /* end of file: the pidfd tells the rest. Closing also takes it out of the epoll set. */
         fd_close(&s->box.ctl);
     fd_close(&fd);
-    return len == sizeof c;
+    return whole;
 }
 
 void pool_on_ctl(struct pool *p, uint32_t index)

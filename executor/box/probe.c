@@ -79,12 +79,14 @@ static void trial_listen(struct trial *t, int ctl)
         struct ctl_msg m;
         int fds[FD_PASS_MAX];
         size_t len = 0, n_fds = 0;
+        int rc;
         if (left <= 0) {
             trial_failed(t, "timeout", 0, "no answer");
-        } else if (poll(&p, 1, (int)left) > 0 && fd_recv_msg(ctl, &m, sizeof m, &len, fds, &n_fds) != ERR_AGAIN) {
+        } else if (poll(&p, 1, (int)left) > 0 &&
+                   (rc = fd_recv_msg(ctl, &m, sizeof m, &len, fds, &n_fds)) != ERR_AGAIN) {
             for (size_t i = 0; i < n_fds; i++)
                 fd_close(&fds[i]);
-            if (len == sizeof m)
+            if (rc == 0 && len == sizeof m)
                 trial_take(t, &m);
             else
                 trial_failed(t, "setup", 0, "the box ended");

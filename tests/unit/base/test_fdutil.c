@@ -244,6 +244,7 @@ static void a_cut_message_leaves_no_descriptor(void **state)
     int before = n_open();
     assert_rc(fd_send_msg(s[0], "too long", 8, &d->fd, 1), 0);
     assert_rc(fd_recv_msg(s[1], text, sizeof text, &len, got, &n_fds), ERR_TOOBIG);
+    assert_int_equal(len, 0);
     assert_int_equal(n_fds, 0);
     assert_int_equal(n_open(), before);
     /* One descriptor more than we take: a sender of another make. */
@@ -263,6 +264,8 @@ static void a_cut_message_leaves_no_descriptor(void **state)
     memcpy(CMSG_DATA(h), many, sizeof many);
     assert_int_equal(sendmsg(s[0], &m, 0), 1);
     assert_rc(fd_recv_msg(s[1], text, sizeof text, &len, got, &n_fds), ERR_TOOBIG);
+    assert_int_equal(len, 1); /* the data are whole */
+    assert_int_equal(n_fds, 0);
     assert_int_equal(n_open(), before);
     fd_close(&s[0]);
     fd_close(&s[1]);

@@ -1220,6 +1220,37 @@ static void test_no_descriptors(void **state)
     stop(&s);
 }
 
+/* A worker's server has one client, its runtime: it is served whatever else took all descriptors, and again after it.
+ */
+static void test_no_descriptors_for_the_first(void **state)
+{
+    (void)state;
+    struct server s;
+    struct rlimit old, low;
+    int fds[256];
+    start_plain(&s);
+    int first = tcp_socket(), second = tcp_socket();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = old;
+    low.rlim_cur = 128;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    size_t n = use_up(fds, sizeof fds / sizeof *fds);
+    assert_int_equal(connect_to(&s, first), 0);
+    get(first, "/now");
+    expect_reply(first, 200, "hello");
+    /* Idle, it makes room for the next. */
+    assert_int_equal(connect_to(&s, second), 0);
+    get(second, "/now");
+    expect_reply(second, 200, "hello");
+    expect_end(first);
+    while (n > 0)
+        close(fds[--n]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    close(first);
+    close(second);
+    stop(&s);
+}
+
 static void test_not_a_listening_socket(void **state)
 {
     (void)state;
@@ -1265,6 +1296,7 @@ int main(void)
         cmocka_unit_test(test_drain_of_nothing),
         cmocka_unit_test(test_free_in_the_middle),
         cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_no_descriptors_for_the_first),
         cmocka_unit_test(test_not_a_listening_socket),
     };
     loop_global_init();

@@ -339,6 +339,33 @@ void rig_started(struct rig *g, struct rig_box *b, uint64_t id)
         close(fds[i]);
 }
 
+/* More descriptors than a message may have, which the kernel cuts as it does when the receiver can open no more. */
+void rig_started_cut(struct rig *g, uint64_t id)
+{
+    enum { MANY = FD_PASS_MAX + 1 };
+    int many[MANY];
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof many)];
+    } c = {0};
+    struct buf b;
+    struct err e = {0};
+    struct proto_msg m = {.type = PROTO_STARTED, .worker = id, .u.started = {.uid = 1, .has_peak = true}};
+    for (int i = 0; i < MANY; i++)
+        many[i] = g->sock;
+    buf_init(&b, PROTO_MSG_MAX);
+    assert_int_equal(proto_encode(&m, &b, &e), 0);
+    struct iovec iov = {.iov_base = b.data, .iov_len = b.len};
+    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.space, .msg_controllen = sizeof c.space};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&h);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof many);
+    memcpy(CMSG_DATA(rights), many, sizeof many);
+    assert_int_equal(sendmsg(g->sock, &h, 0), b.len);
+    buf_done(&b);
+}
+
 void rig_box_close(struct rig_box *b)
 {
     fd_close(&b->log);

@@ -67,6 +67,7 @@ void rig_reset_done(struct rig *g, uint64_t id);
 
 /* STARTED with a listener, a log pipe and a peak file. The first two are the box's to close. */
 void rig_started(struct rig *g, struct rig_box *b, uint64_t id);
+void rig_started_cut(struct rig *g, uint64_t id); /* its descriptors do not arrive */
 void rig_box_close(struct rig_box *b);
 
 /* The next callback must be this one. */

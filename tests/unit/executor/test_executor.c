@@ -122,6 +122,24 @@ static void an_unknown_runtime_fails_to_start(void **state)
     assert_int_equal(rig_workers(&g), 0);
 }
 
+/* Out of descriptors: one start has failed, and the executor process is not lost. */
+static void a_start_whose_descriptors_do_not_arrive_has_failed(void **state)
+{
+    (void)state;
+    struct rig_box b;
+    rig_start(&g, 1, "sh1", 3000);
+    (void)rig_expect(&g, PROTO_START, 1);
+    rig_started_cut(&g, 1);
+    struct rig_event ev = rig_event(&g, RIG_START_FAILED, 1);
+    assert_non_null(strstr(ev.why, "too many open files"));
+    (void)rig_expect(&g, PROTO_STOP, 1);
+    assert_int_equal(rig_workers(&g), 0);
+    rig_dead(&g, 1, false);
+    rig_ready(&g, &b, 2, 3000);
+    rig_stop(&g, 2);
+    end_box(&b, 2);
+}
+
 static void a_response_is_a_result_and_the_worker_is_ready_again(void **state)
 {
     (void)state;
@@ -643,6 +661,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(a_start_says_everything),
         ROW(an_unknown_runtime_fails_to_start),
+        ROW(a_start_whose_descriptors_do_not_arrive_has_failed),
         ROW(a_response_is_a_result_and_the_worker_is_ready_again),
         ROW(an_error_is_passed_on_verbatim),
         ROW(a_timeout_answers_and_resets),
