@@ -27,6 +27,10 @@ def expect(condition, *what):
         raise Failed(" ".join(str(w) for w in what))
 
 
+def engine_pid(b):
+    return int(open("/proc/%d/task/%d/children" % (b.proc.pid, b.proc.pid)).read().split()[0])
+
+
 def until(condition, limit=60, what="condition", step=0.02):
     """Wait for a condition with a deadline; its last value."""
     end = time.monotonic() + limit

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from lib import PREFIX, Bided, Failed, balanced, body, expect, until, zipped
+from lib import PREFIX, Bided, Failed, balanced, body, engine_pid, expect, until, zipped
 
 
 @contextlib.contextmanager
@@ -29,10 +29,6 @@ def load(b, function, stop, ids):
         r = c.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps({"n": n, "pad": "x" * (n % 7 * 900)}))
         ids.append(r["ResponseMetadata"]["RequestId"])
         n += 1
-
-
-def engine_pid(b):
-    return int(open("/proc/%d/task/%d/children" % (b.proc.pid, b.proc.pid)).read().split()[0])
 
 
 def running(b, *args):

@@ -4,7 +4,7 @@ import signal
 import tempfile
 import threading
 
-from lib import Bided, body, expect, until
+from lib import Bided, body, engine_pid, expect, until
 
 FAILS = "def handler(e, c):\n    raise ValueError('always')\n"
 CONNECTS = """
@@ -90,3 +90,31 @@ def test_hangup_while_starting():
         finally:
             over.set()
             t.join()
+
+
+def test_an_engine_that_does_not_take_them():
+    """Settings that cannot be handed over change nothing, roles included."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        conf = d + "/bide.conf"
+        write(conf, "worker.idle = 0s\nrole default { network = host }\n")
+        with Bided(config=conf) as b:
+            port = b'{"port": %d}' % int(b.endpoint.rsplit(":", 1)[1])
+            c = b.make("look", CONNECTS)
+            expect(body(c.invoke(FunctionName="look", Payload=port)) == 0, "the host's network")
+            engine = engine_pid(b)
+            os.kill(engine, signal.SIGSTOP)
+            try:
+                full = "SIGHUP: nothing is changed: the engine has not taken the last ones yet"
+
+                def refused(n):
+                    os.kill(b.proc.pid, signal.SIGHUP)
+                    return b.log().count(full) >= n
+
+                until(lambda: refused(1), what=lambda: b.log()[-600:], step=0.001)
+                n = b.log().count(full) + 2  # the second of them is sure to have read the new file
+                write(conf, "worker.idle = 0s\n")
+                until(lambda: refused(n), what=lambda: b.log()[-600:])
+            finally:
+                os.kill(engine, signal.SIGCONT)
+            until(lambda: "settings reloaded" in b.log(), what=lambda: b.log()[-600:])
+            expect(body(c.invoke(FunctionName="look", Payload=port)) == 0, "the role's network is still that of the old file")

@@ -54,7 +54,7 @@ static int die(const struct err *e, int code)
 
 /* --- the executor process's part ---------------------------------------------------------------------------------- */
 
-static int take_roles(struct opened *p, const struct settings *s, struct err *e)
+static int check_roles(const struct settings *s, struct err *e)
 {
     const struct setting_role *r;
     size_t n = settings_roles(s, &r);
@@ -67,16 +67,24 @@ static int take_roles(struct opened *p, const struct settings *s, struct err *e)
                 "role \"%s\": network = outbound cannot be given to workers by this version; use none, or host if the "
                 "function may see the host's network",
                 r[i].name);
+    return 0;
+}
+
+/* Of settings that check_roles let pass. */
+static void take_roles(struct opened *p, const struct settings *s)
+{
+    const struct setting_role *r;
+    size_t n = settings_roles(s, &r);
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(p->roles[i].name, sizeof p->roles[i].name, "%s", r[i].name);
         p->roles[i].network = strcmp(r[i].network, "host") == 0 ? BOX_NETWORK_HOST : BOX_NETWORK_NONE;
     }
     p->box.roles = p->roles;
     p->box.n_roles = n;
-    return 0;
 }
 
-/* SIGHUP, between two turns of the executor process. Roles are this process's, everything else is the engine's. */
+/* SIGHUP, between two turns of the executor process. Roles are this process's, everything else is the engine's: both
+ * are changed, or neither. The engine's next request comes after this turn. */
 static void on_hangup(void *arg)
 {
     struct opened *p = arg;
@@ -85,11 +93,14 @@ static void on_hangup(void *arg)
     int text = -1;
     int rc = reload_read(&p->reload, &fresh, &text, &e);
     if (rc == 0)
-        rc = take_roles(p, fresh, &e);
+        rc = check_roles(fresh, &e);
     if (rc == 0) {
-        settings_log(fresh);
         rc = reload_send(&p->reload, text, &e);
         text = -1;
+    }
+    if (rc == 0) {
+        settings_log(fresh);
+        take_roles(p, fresh);
     }
     fd_close(&text);
     settings_free(fresh);
@@ -126,8 +137,11 @@ static int configure_box(struct opened *p, struct err *e)
     p->box.code_fd = p->dir.code_fd;
     p->box.workers_fd = p->dir.workers_fd;
     p->box.max_workers = (uint32_t)(workers < 1 ? 1 : workers > BOX_WORKERS_MAX ? BOX_WORKERS_MAX : workers);
-    int rc = take_roles(p, p->settings, e);
-    return rc < 0 ? rc : find_parts(p, e);
+    int rc = check_roles(p->settings, e);
+    if (rc < 0)
+        return rc;
+    take_roles(p, p->settings);
+    return find_parts(p, e);
 }
 
 static int probe_box(const struct opened *p, struct err *e)
