@@ -41,6 +41,24 @@
 /* A deadline that only a hanging test meets, also under a sanitizer on a busy machine. */
 enum { TEST_PATIENCE_MS = 20000 };
 
+/* --- what this machine cannot do ---------------------------------------------------------------------------------- */
+
+/* In CI a test that cannot run has failed. */
+static TEST_UNUSED bool test_must_run(void)
+{
+    const char *must = getenv("BIDE_SANDBOX_MUST_WORK");
+    return must != NULL && strcmp(must, "1") == 0;
+}
+
+/* Ends the test: skipped for this reason, or failed. */
+static TEST_UNUSED void test_cannot_run(const char *reason)
+{
+    if (test_must_run())
+        fail_msg("BIDE_SANDBOX_MUST_WORK=1, but: %s", reason);
+    print_message("skipped: %s\n", reason);
+    skip();
+}
+
 /* --- a folder of its own ------------------------------------------------------------------------------------------ */
 
 struct tmpdir {

@@ -1,11 +1,6 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "rig.h"
+
+#include "testutil.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -30,13 +25,9 @@
 
 void rig_skip(struct rig *r, const char *reason)
 {
-    const char *must = getenv("BIDE_SANDBOX_MUST_WORK");
     if (r != NULL)
         rig_close(r);
-    if (must != NULL && strcmp(must, "1") == 0)
-        fail_msg("BIDE_SANDBOX_MUST_WORK=1, but: %s", reason);
-    print_message("skipped: %s\n", reason);
-    skip();
+    test_cannot_run(reason);
 }
 
 void rig_need_root(void)

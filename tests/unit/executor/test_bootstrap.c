@@ -1,18 +1,8 @@
 /* Our Python runtime against the real Runtime API, outside of any box: both ends of one wire. */
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "testutil.h"
 
-#include <cmocka.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "base/fdutil.h"
 #include "rig.h"
@@ -157,7 +147,7 @@ int main(void)
     fd_close(&fd);
     if (rc < 0) {
         print_message("skipped: %s\n", e.text);
-        return 77;
+        return test_must_run() ? 1 : 77;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

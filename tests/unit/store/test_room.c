@@ -242,8 +242,7 @@ static void test_full_disk(void **state)
     int status;
     (void)state;
     if (geteuid() != 0) {
-        print_message("skipped: mounting a small disk takes root\n");
-        skip();
+        test_cannot_run("mounting a small disk takes root");
     }
     tmpdir_make(&d);
     pid_t pid = fork();
@@ -254,8 +253,7 @@ static void test_full_disk(void **state)
     tmpdir_remove(&d);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == 77) {
-        print_message("skipped: no private mount namespace here\n");
-        skip();
+        test_cannot_run("no private mount namespace here");
     }
     assert_int_equal(WEXITSTATUS(status), 0);
 }
