@@ -1,5 +1,6 @@
 """What a supervisor hears: ready, state in words, signs of life from the engine, stopping."""
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -122,3 +123,13 @@ def test_a_stop_for_the_whole_group():
                 p.wait()
         told = [line for line in open(d + "/log").read().splitlines() if "signal=" in line]
         expect(len(told) == 1 and "stopping signal=15" in told[0], told)
+
+
+def test_too_few_descriptors():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        for more in ([], ["--check"]):
+            r = subprocess.run([PREFIX + "/bin/bided", "--data", d + "/data", "--listen", "127.0.0.1:0", *more], text=True,
+                               capture_output=True, timeout=60,
+                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+            expect(r.returncode == 1 and "at most 64 files may be open (ulimit -n): 128 are needed" in r.stderr, r)
+            expect(not os.path.exists(d + "/data"), "it made something")

@@ -288,13 +288,20 @@ static void hold_hangup(void)
 }
 
 /* Descriptors are the ceiling of connections and workers: as many as may be had. */
-static void raise_descriptors(void)
+/* As many as there may be. ERR_INVALID: not enough for the two processes and a first worker. */
+static int raise_descriptors(struct err *e)
 {
+    enum { FEWEST = 128 };
     struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r);
-    }
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+        return err_sys(e, ERR_IO, errno, "limit on open files");
+    if (r.rlim_max < FEWEST)
+        return err_set(e, ERR_INVALID,
+                       "at most %llu files may be open (ulimit -n): %d are needed, more for many workers",
+                       (unsigned long long)r.rlim_max, FEWEST);
+    r.rlim_cur = r.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &r);
+    return 0;
 }
 
 /* Memory in use does not grow over months, so what the processes hold must not either. By default malloc gives every
@@ -320,14 +327,16 @@ int main(int argc, char **argv)
     hold_no_holes();
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_descriptors();
+    int rc = raise_descriptors(&e);
+    if (rc < 0)
+        return die(&e, rc);
     if (o.check) {
         status = check(&p, &o);
         settings_free(p.settings);
         return status;
     }
     hold_hangup();
-    int rc = open_all(&p, &o, &e);
+    rc = open_all(&p, &o, &e);
     if (rc < 0) {
         settings_free(p.settings);
         return die(&e, rc);
