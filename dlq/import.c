@@ -65,6 +65,8 @@ int dlq_import(struct dlq *d, const struct queue_import *letters, size_t n, dlq_
                             .n = n,
                             .cb = cb,
                             .arg = arg};
+    for (size_t i = 0; i < n; i++)
+        x->op.bytes += letters[i].payload_len;
     int rc = store_submit(d->store, &x->op);
     if (rc < 0)
         free(x);

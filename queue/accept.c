@@ -93,7 +93,8 @@ int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb
         return ERR_NOMEM;
     memset(x, 0, sizeof *x);
     char *at = (char *)(x + 1);
-    x->op = (struct store_op){.run = accept_run, .done = accept_done, .arg = x, .flags = STORE_OP_NEW};
+    x->op = (struct store_op){
+        .run = accept_run, .done = accept_done, .arg = x, .flags = STORE_OP_NEW, .bytes = in->payload_len};
     x->q = q;
     x->in = *in;
     x->in.name = append(&at, in->name, name_len);

@@ -96,6 +96,7 @@ struct store_op {
     store_done_cb *done; /* may be NULL */
     void *arg;
     unsigned flags;
+    uint64_t bytes; /* of a STORE_OP_NEW: what it is about to put, where that may be much; the reserve is held to it */
     /* the store's own */
     struct store_op *next;
     int result;

@@ -100,7 +100,7 @@ static int finish(struct store_txn *t, size_t ops, bool *ret_known)
 static enum end run_op(struct store_txn *t, struct store_op *op)
 {
     /* Refused by itself, so not left out: should the batch be repeated, there may be room for it. */
-    if ((op->flags & STORE_OP_NEW) && store_room_refuses(t->s, t->put_bytes)) {
+    if ((op->flags & STORE_OP_NEW) && store_room_refuses(t->s, t->put_bytes + op->bytes)) {
         op->result = ERR_FULL;
         return END_COMMITTED;
     }

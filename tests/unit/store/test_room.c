@@ -112,6 +112,31 @@ static void test_reserve_holds_inside_a_batch(void **state)
     fixture_done(&f);
 }
 
+/* Nor may one op: it is refused when the reserve would have to give what it brings; a smaller one is not. */
+static void test_reserve_holds_against_a_big_op(void **state)
+{
+    struct fixture f;
+    struct step big, small;
+    (void)state;
+    memset(&f, 0, sizeof f);
+    f.opts = (struct store_opts){.max_bytes = 2 << 20, .reserve_bytes = 512 << 10};
+    tmpdir_make(&f.dir);
+    fixture_open(&f);
+    fixture_start(&f);
+    step_init(&big, &f, STEP_PUT, 1);
+    big.op.flags = STORE_OP_NEW;
+    big.op.bytes = 2 << 20;
+    step_submit(&big);
+    assert_rc(step_wait(&big), ERR_FULL);
+    step_init(&small, &f, STEP_PUT, 2);
+    small.op.flags = STORE_OP_NEW;
+    small.op.bytes = 1 << 20;
+    step_submit(&small);
+    assert_rc(step_wait(&small), 0);
+    assert_int_equal(fixture_count(&f), 1);
+    fixture_done(&f);
+}
+
 static void test_old_work_goes_before_new(void **state)
 {
     struct fixture f;
@@ -264,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_full_map_recovers),
         cmocka_unit_test(test_reserve_lets_old_work_finish),
         cmocka_unit_test(test_reserve_holds_inside_a_batch),
+        cmocka_unit_test(test_reserve_holds_against_a_big_op),
         cmocka_unit_test(test_old_work_goes_before_new),
         cmocka_unit_test(test_full_disk),
     };
