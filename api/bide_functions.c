@@ -65,6 +65,7 @@ static void build_books(struct call *c, struct json_out *o, struct fault *f)
     } else {
         out_begin(o, NULL, '{');
         out_str(o, "function", fn->name);
+        out_bool(o, "paused", fn->paused);
         function_out_events(o, "events", &st);
         out_end(o, '}');
     }

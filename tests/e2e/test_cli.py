@@ -123,6 +123,14 @@ def test_wait():
         for words, status in ((["--timeout", "soon"], 2), (["--function", "nosuch"], 1), (["x"], 2)):
             expect(b.bide("wait", *words, check=False).returncode == status, words)
 
+        # A wait for a paused function may be for nothing, and says so.
+        b.bide("pause", "ok")
+        expect(b.bide("wait").stderr == "", "nothing is queued")
+        b.bide("invoke", "ok", "--event")
+        for words in ([], ["--function", "ok"]):
+            r = b.bide("wait", "--timeout", "20ms", *words, check=False)
+            expect(r.returncode == 1 and "until `bide resume NAME`; paused: ok\n" in r.stderr and " ms; paused: ok\n" in r.stderr, r.stderr)
+
 
 def test_env_looks_at_the_aws_cli():
     """An old one is named on stderr; one that hangs, fails or prints nonsense holds up nothing and says nothing."""

@@ -11,7 +11,24 @@ enum { FIRST_STEP_MS = 10, LAST_STEP_MS = 250, DEFAULT_LIMIT_MS = 60000 };
 
 struct left {
     long long queued, running, waiting;
+    char paused[256]; /* names of functions, for people; "": none */
 };
+
+static void add_name(char *out, size_t cap, const char *name)
+{
+    size_t at = strlen(out);
+    (void)snprintf(out + at, cap - at, "%s%s", at > 0 ? ", " : "", show_text(name, 170));
+}
+
+/* One function's answer says whether it is; everybody's has the names of the first few. */
+static void read_paused(const json_t *r, struct left *l)
+{
+    const json_t *paused = json_object_get(r, "paused"), *name;
+    size_t i;
+    if (json_is_true(paused))
+        add_name(l->paused, sizeof l->paused, show_str(r, "function"));
+    json_array_foreach(paused, i, name) add_name(l->paused, sizeof l->paused, json_string_value(name));
+}
 
 static bool ask(struct call *c, const char *path, struct left *ret)
 {
@@ -19,7 +36,10 @@ static bool ask(struct call *c, const char *path, struct left *ret)
     if (r == NULL)
         return false;
     const json_t *events = json_object_get(r, "events");
-    *ret = (struct left){show_int(events, "queued"), show_int(events, "running"), show_int(events, "waiting")};
+    *ret = (struct left){.queued = show_int(events, "queued"),
+                         .running = show_int(events, "running"),
+                         .waiting = show_int(events, "waiting")};
+    read_paused(r, ret);
     json_decref(r);
     return true;
 }
@@ -29,7 +49,7 @@ int cmd_wait(struct call *c)
     char path[512] = "/bide/v1/status";
     const char *name = call_opt(c, "function"), *text = call_opt(c, "timeout");
     int64_t limit_ms = DEFAULT_LIMIT_MS, step_ms = FIRST_STEP_MS;
-    bool settled = call_flag(c, "settled");
+    bool settled = call_flag(c, "settled"), warned = false;
     struct left left;
     if (text != NULL && num_parse_duration_ms(text, strlen(text), &limit_ms) < 0)
         return call_usage(c, "--timeout \"%s\" is not a duration: write 500ms, 10s, 2m or 1h", text);
@@ -42,8 +62,16 @@ int cmd_wait(struct call *c)
             break;
         if (tick_ms() >= until) {
             progress_clear();
-            return call_fail("still queued %lld, running %lld, waiting %lld after %lld ms", left.queued, left.running,
-                             left.waiting, (long long)limit_ms);
+            return call_fail("still queued %lld, running %lld, waiting %lld after %lld ms%s%s", left.queued,
+                             left.running, left.waiting, (long long)limit_ms,
+                             left.paused[0] != '\0' ? "; paused: " : "", left.paused);
+        }
+        if (left.paused[0] != '\0' && left.queued > 0 && !warned) {
+            warned = true;
+            progress_clear();
+            (void)fprintf(stderr,
+                          "bide: events of a paused function stay queued until `bide resume NAME`; paused: %s\n",
+                          left.paused);
         }
         progress_show("queued %lld  running %lld  waiting %lld", left.queued, left.running, left.waiting);
         tick_sleep(step_ms);

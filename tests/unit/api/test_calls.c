@@ -304,6 +304,7 @@ static void test_function_books(void **state)
     struct reply r = ask(x, "GET", "/bide/v1/functions/hello/books", "", NULL);
     assert_int_equal(r.status, 200);
     assert_string_equal(reply_str(&r, "function"), "hello");
+    assert_true(json_is_false(json_object_get(r.json, "paused")));
     const json_t *ev = json_object_get(r.json, "events");
     assert_int_equal(json_integer_value(json_object_get(ev, "queued")), 2);
     assert_int_equal(json_integer_value(json_object_get(ev, "running")), 0);
