@@ -66,8 +66,10 @@ int64_t housekeeper_look(struct housekeeper *h)
     store_stats(h->about.store, &st);
     if ((st.changes != h->seen || atomic_load(&h->stirred)) && atomic_exchange(&h->resting, false))
         return HOUSEKEEPER_MS;
-    return due_ms == INT64_MAX || h->about.clock->is_virtual ? HOUSEKEEPER_RESTS
-                                                             : due_ms - clock_now_ms(h->about.clock);
+    if (due_ms == INT64_MAX || h->about.clock->is_virtual)
+        return HOUSEKEEPER_RESTS;
+    int64_t left_ms = due_ms - clock_now_ms(h->about.clock);
+    return left_ms > 0 ? left_ms : 1; /* it has come due since it was asked for */
 }
 
 static void on_timer(void *arg)
