@@ -476,6 +476,6 @@ void bide_metrics(struct call *c)
     x->inflight = httpd_inflight_bytes(a->http);
     c->state = x;
     c->free_state = free_scrape;
-    if (pool_submit(a->pool, run_scrape, on_scraped, NULL, x) < 0)
+    if (pool_submit(a->pool, POOL_READ, run_scrape, on_scraped, NULL, x) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many readers at a time; try again.");
 }

@@ -283,6 +283,6 @@ void bide_dlq_import(struct call *c)
     }
     if (!x || !x->in || !x->letters || !x->lines)
         call_error(c, ERR_NOMEM, NULL);
-    else if (pool_submit(c->api->pool, read_lines, import_read, NULL, x) < 0)
+    else if (pool_submit(c->api->pool, POOL_WORK, read_lines, import_read, NULL, x) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many readers at a time; try again.");
 }

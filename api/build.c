@@ -65,7 +65,7 @@ void build_answer_as(struct call *c, build_cb *build, const char *content_type, 
     out_init(&x->o, &x->b);
     c->state = x;
     c->free_state = free_build;
-    if (pool_submit(c->api->pool, run_build, on_built, NULL, x) < 0)
+    if (pool_submit(c->api->pool, POOL_READ, run_build, on_built, NULL, x) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many readers at a time; try again.");
 }
 

@@ -366,7 +366,7 @@ static void on_body(struct httpd_req *req, int how, void *arg)
         on_prepared(c);
         return;
     }
-    if (pool_submit(c->api->pool, prepare, on_prepared, NULL, c) < 0)
+    if (pool_submit(c->api->pool, POOL_WORK, prepare, on_prepared, NULL, c) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many large requests at a time; try again.");
 }
 

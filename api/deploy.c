@@ -39,7 +39,7 @@ static void free_deploy(void *arg)
     struct release *r = d->has_code && a->pool ? calloc(1, sizeof(*r)) : NULL;
     if (r) {
         *r = (struct release){a->d.registry, d->code};
-        if (pool_submit(a->pool, run_release, free, free, r) < 0)
+        if (pool_submit(a->pool, POOL_WORK, run_release, free, free, r) < 0)
             free(r); /* stays pinned, and is swept at the next start if nobody named it */
     }
     function_in_done(&d->in);
@@ -204,7 +204,7 @@ static void on_deployed(void *arg)
 
 static void deploy(struct call *c, struct deploy *d)
 {
-    if (pool_submit(c->api->pool, run_deploy, on_deployed, NULL, d) < 0)
+    if (pool_submit(c->api->pool, POOL_WORK, run_deploy, on_deployed, NULL, d) < 0)
         call_fault(c, FAULT_TOO_MANY, "Too many deployments at a time; try again.");
 }
 

@@ -5,11 +5,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { THREADS_MAX = 8 };
+enum { THREADS_MAX = 8, KINDS = POOL_READ + 1 };
 
 struct job {
     struct job *next;
     struct pool *w;
+    enum pool_kind kind;
+    uint64_t nr;
     pool_cb *run;
     pool_cb *done;
     pool_cb *drop;
@@ -23,11 +25,32 @@ struct pool {
     unsigned n_threads;
     pthread_mutex_t mu; /* guards what follows */
     pthread_cond_t cond;
-    struct job *head, **tail;
+    struct lane {
+        struct job *head, **tail; /* waiting */
+        size_t n_jobs;            /* waiting, running or finished */
+        unsigned running;
+    } lanes[KINDS];
     struct job *finished; /* posted to the loop, their done not called yet */
-    size_t n_jobs;        /* waiting, running or finished */
+    uint64_t next_nr;
     bool stopping;
 };
+
+/* The longest waiting job that may run now, taken out; NULL if there is none. */
+static struct job *take(struct pool *w)
+{
+    struct lane *reads = &w->lanes[POOL_READ], *from = &w->lanes[POOL_WORK];
+    bool may_read = reads->head && (w->n_threads == 1 || reads->running < w->n_threads - 1);
+    if (may_read && (!from->head || reads->head->nr < from->head->nr))
+        from = reads;
+    struct job *j = from->head;
+    if (!j)
+        return NULL;
+    from->head = j->next;
+    if (!from->head)
+        from->tail = &from->head;
+    from->running++;
+    return j;
+}
 
 static void on_finished(void *arg)
 {
@@ -38,7 +61,7 @@ static void on_finished(void *arg)
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
-    w->n_jobs--;
+    w->lanes[j->kind].n_jobs--;
     pthread_mutex_unlock(&w->mu);
     j->done(j->arg);
     free(j);
@@ -49,17 +72,15 @@ static void *run_jobs(void *arg)
     struct pool *w = arg;
     pthread_mutex_lock(&w->mu);
     for (;;) {
-        while (!w->head && !w->stopping)
+        struct job *j = NULL;
+        while (!w->stopping && !(j = take(w)))
             pthread_cond_wait(&w->cond, &w->mu);
         if (w->stopping)
             break;
-        struct job *j = w->head;
-        w->head = j->next;
-        if (!w->head)
-            w->tail = &w->head;
         pthread_mutex_unlock(&w->mu);
         j->run(j->arg);
         pthread_mutex_lock(&w->mu);
+        w->lanes[j->kind].running--;
         j->next = w->finished;
         w->finished = j;
         /* Without memory to post it the client would wait for ever: better to end, the store makes that safe. */
@@ -78,7 +99,8 @@ int api_pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t m
         return err_set(e, ERR_NOMEM, "worker threads");
     w->loop = l;
     w->max_jobs = max_jobs;
-    w->tail = &w->head;
+    for (int k = 0; k < KINDS; k++)
+        w->lanes[k].tail = &w->lanes[k].head;
     pthread_mutex_init(&w->mu, NULL);
     pthread_cond_init(&w->cond, NULL);
     sigfillset(&all); /* signals are the loops' business */
@@ -119,25 +141,30 @@ void api_pool_free(struct pool *w)
     pthread_mutex_unlock(&w->mu);
     for (unsigned i = 0; i < w->n_threads; i++)
         pthread_join(w->threads[i], NULL);
-    free_jobs(w->head);
+    for (int k = 0; k < KINDS; k++)
+        free_jobs(w->lanes[k].head);
     free_jobs(w->finished);
     pthread_cond_destroy(&w->cond);
     pthread_mutex_destroy(&w->mu);
     free(w);
 }
 
-int pool_submit(struct pool *w, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg)
+int pool_submit(struct pool *w, enum pool_kind kind, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg)
 {
+    struct lane *l = &w->lanes[kind];
     struct job *j = calloc(1, sizeof(*j));
     if (!j)
         return ERR_NOMEM;
-    *j = (struct job){.w = w, .run = run, .done = done, .drop = drop, .arg = arg};
+    *j = (struct job){.w = w, .kind = kind, .run = run, .done = done, .drop = drop, .arg = arg};
     pthread_mutex_lock(&w->mu);
-    int r = w->n_jobs < w->max_jobs ? 0 : ERR_FULL;
+    bool full = w->lanes[POOL_WORK].n_jobs + w->lanes[POOL_READ].n_jobs >= w->max_jobs ||
+                (kind == POOL_READ && l->n_jobs >= w->max_jobs / 2);
+    int r = full ? ERR_FULL : 0;
     if (r == 0) {
-        *w->tail = j;
-        w->tail = &j->next;
-        w->n_jobs++;
+        j->nr = w->next_nr++;
+        *l->tail = j;
+        l->tail = &j->next;
+        l->n_jobs++;
         pthread_cond_signal(&w->cond);
     }
     pthread_mutex_unlock(&w->mu);

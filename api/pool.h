@@ -1,6 +1,8 @@
 /* A small pool of threads for what must not run on a loop: unpacking code, parsing megabytes, recounting the store.
  *
- * run is called on one of the pool's threads, then done on the loop's. At most max_jobs wait or run at a time.
+ * run is called on one of the pool's threads, then done on the loop's. At most max_jobs wait or run at a time. Jobs
+ * begin in the order of submission, but reads leave one thread, and half the places, to work: whoever reads long logs
+ * or exports everything delays other readers, and neither a deployment nor a call.
  */
 #ifndef API_POOL_H
 #define API_POOL_H
@@ -18,7 +20,10 @@ int api_pool_new(struct pool **ret, struct loop *l, unsigned n_threads, size_t m
  * fine. */
 void api_pool_free(struct pool *p);
 
+enum pool_kind { POOL_WORK, POOL_READ /* only looks, perhaps for long */ };
+
 /* The loop's thread. drop may be NULL when somebody else owns arg. ERR_FULL, ERR_NOMEM: no callback will be called. */
-int pool_submit(struct pool *p, pool_cb *run, pool_cb *done, pool_cb *drop, void *arg) BIDE_MUST_USE;
+int pool_submit(struct pool *p, enum pool_kind kind, pool_cb *run, pool_cb *done, pool_cb *drop,
+                void *arg) BIDE_MUST_USE;
 
 #endif
