@@ -27,7 +27,8 @@ static void read_paused(const json_t *r, struct left *l)
     size_t i;
     if (json_is_true(paused))
         add_name(l->paused, sizeof l->paused, show_str(r, "function"));
-    json_array_foreach(paused, i, name) add_name(l->paused, sizeof l->paused, json_string_value(name));
+    json_array_foreach(paused, i, name)
+        add_name(l->paused, sizeof l->paused, json_is_string(name) ? json_string_value(name) : "");
 }
 
 static bool ask(struct call *c, const char *path, struct left *ret)
@@ -60,18 +61,18 @@ int cmd_wait(struct call *c)
             return EXIT_FAILED;
         if (left.queued == 0 && left.running == 0 && (!settled || left.waiting == 0))
             break;
-        if (tick_ms() >= until) {
-            progress_clear();
-            return call_fail("still queued %lld, running %lld, waiting %lld after %lld ms%s%s", left.queued,
-                             left.running, left.waiting, (long long)limit_ms,
-                             left.paused[0] != '\0' ? "; paused: " : "", left.paused);
-        }
         if (left.paused[0] != '\0' && left.queued > 0 && !warned) {
             warned = true;
             progress_clear();
             (void)fprintf(stderr,
                           "bide: events of a paused function stay queued until `bide resume NAME`; paused: %s\n",
                           left.paused);
+        }
+        if (tick_ms() >= until) {
+            progress_clear();
+            return call_fail("still queued %lld, running %lld, waiting %lld after %lld ms%s%s", left.queued,
+                             left.running, left.waiting, (long long)limit_ms,
+                             left.paused[0] != '\0' ? "; paused: " : "", left.paused);
         }
         progress_show("queued %lld  running %lld  waiting %lld", left.queued, left.running, left.waiting);
         tick_sleep(step_ms);

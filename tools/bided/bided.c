@@ -287,8 +287,8 @@ static void hold_hangup(void)
     (void)sigprocmask(SIG_BLOCK, &s, NULL);
 }
 
-/* Descriptors are the ceiling of connections and workers: as many as may be had. */
-/* As many as there may be. ERR_INVALID: not enough for the two processes and a first worker. */
+/* Descriptors are the ceiling of connections and workers: as many as may be had. ERR_INVALID: not enough for the two
+ * processes and a first worker. */
 static int raise_descriptors(struct err *e)
 {
     enum { FEWEST = 128 };
