@@ -6,7 +6,11 @@
 struct scan {
     const unsigned char *p, *end;
     int depth_max;
+    bool plain; /* refuse what parsers differ about */
 };
+
+/* A plain number: shorter than this, and its exponent of at most two digits. */
+enum { PLAIN_NUMBER_MAX = 64, PLAIN_EXPONENT_MAX = 2 };
 
 /* Where the decoded text of a string goes; out NULL: nowhere. */
 struct sink {
@@ -91,8 +95,10 @@ static bool escape(struct scan *s, struct sink *k)
             s->p += 2;
             if (!hex4(s, &low))
                 return false;
-            cp = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+            cp = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00) : 0xDC00;
         }
+        if (s->plain && (cp == 0 || (cp >= 0xD800 && cp < 0xE000)))
+            return false;
         sink_code_point(k, cp >= 0xD800 && cp < 0xE000 ? 0xFFFD : cp);
         return true;
     }
@@ -101,6 +107,20 @@ static bool escape(struct scan *s, struct sink *k)
         return false;
     sink_code_point(k, (uint32_t)to[at - from]);
     return true;
+}
+
+/* Is the sequence of n bytes (2 to 4, by its first) a character of UTF-8 in its only form? */
+static bool is_utf8(const unsigned char *p, size_t n)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const unsigned char mask[] = {0, 0, 0x1F, 0x0F, 0x07};
+    uint32_t cp = p[0] & mask[n];
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xC0) != 0x80)
+            return false;
+        cp = cp << 6 | (p[i] & 0x3Fu);
+    }
+    return p[0] < 0xF8 && cp >= least[n] && cp <= 0x10FFFF && (cp < 0xD800 || cp > 0xDFFF);
 }
 
 /* Bytes above 0x7F are taken as they are, whole sequences only, so that a cut never falls into a character. */
@@ -122,6 +142,8 @@ static bool string(struct scan *s, struct sink *k)
         size_t n = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
         if ((size_t)(s->end - s->p) < n)
             return false;
+        if (s->plain && c >= 0x80 && (n == 1 || !is_utf8(s->p, n)))
+            return false;
         full = full || k->out == NULL || k->len + n >= k->cap;
         if (!full) {
             memcpy(k->out + k->len, s->p, n);
@@ -134,6 +156,7 @@ static bool string(struct scan *s, struct sink *k)
 
 static bool number(struct scan *s)
 {
+    const unsigned char *first = s->p;
     (void)take(s, '-');
     const unsigned char *start = s->p;
     while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
@@ -153,10 +176,10 @@ static bool number(struct scan *s)
         start = s->p;
         while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
             s->p++;
-        if (s->p == start)
+        if (s->p == start || (s->plain && s->p - start > PLAIN_EXPONENT_MAX))
             return false;
     }
-    return true;
+    return !s->plain || s->p - first < PLAIN_NUMBER_MAX;
 }
 
 static bool word(struct scan *s, const char *w)
@@ -251,11 +274,21 @@ static bool value(struct scan *s, struct sink *k, int depth)
     return ok;
 }
 
-bool jscan_valid(const void *json, size_t len, int depth_max)
+static bool one_value(const void *json, size_t len, int depth_max, bool plain)
 {
-    struct scan s = {.p = json, .end = (const unsigned char *)json + len, .depth_max = depth_max};
+    struct scan s = {.p = json, .end = (const unsigned char *)json + len, .depth_max = depth_max, .plain = plain};
     struct sink none = {0};
     return value(&s, &none, 0) && s.p == s.end;
+}
+
+bool jscan_valid(const void *json, size_t len, int depth_max)
+{
+    return one_value(json, len, depth_max, false);
+}
+
+bool jscan_plain(const void *json, size_t len, int depth_max)
+{
+    return one_value(json, len, depth_max, true);
 }
 
 bool jscan_object(const void *json, size_t len, int depth_max, struct jscan_member *want, size_t n_want)

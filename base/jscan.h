@@ -20,6 +20,11 @@ struct jscan_member {
 /* One whole value of any kind, nested at most depth_max deep? Bytes above 0x7f are not looked at. */
 bool jscan_valid(const void *json, size_t len, int depth_max);
 
+/* The same, and nothing in it that parsers differ about: text is UTF-8, escapes make whole characters and no NUL,
+ * numbers are far from the ends of a double. What is plain is taken by every parser; of what is not, one has to be
+ * asked. */
+bool jscan_plain(const void *json, size_t len, int depth_max);
+
 /* The same for one whole object, and its members' texts. False: no such thing, and every out is "". */
 bool jscan_object(const void *json, size_t len, int depth_max, struct jscan_member *want, size_t n_want);
 

@@ -38,6 +38,42 @@ static void test_values(void **state)
     assert_false(jscan_valid("1\0", 2, 8));
 }
 
+static bool plain(const char *text)
+{
+    return jscan_plain(text, strlen(text), 8);
+}
+
+static void test_plain(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"1", "-0.5e+07", "123456789012345678901234567890",
+                                       "\"\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80\"",
+                                       "{\"\\ud83d\\ude00\":[1,\"\\u00e9\",null]}"};
+    static const char *const doubtful[] = {"1e999",
+                                           "1e100",
+                                           "1234567890123456789012345678901234567890123456789012345678901234567890",
+                                           "\"\xff\"",
+                                           "\"\xa4\"",
+                                           "\"\xc3(\"",
+                                           "\"\xc0\xaf\"",
+                                           "\"\xed\xa0\x80\"",
+                                           "\"\xf4\x90\x80\x80\"",
+                                           "\"\xf8\x88\x80\x80\"",
+                                           "\"\\u0000\"",
+                                           "\"\\ud83d\"",
+                                           "\"\\ude00\"",
+                                           "\"\\ud83d\\u0041\"",
+                                           "{\"\xff\":1}",
+                                           "{",
+                                           ""};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        if (!plain(good[i]))
+            fail_msg("%s", good[i]);
+    for (size_t i = 0; i < sizeof doubtful / sizeof doubtful[0]; i++)
+        if (plain(doubtful[i]))
+            fail_msg("%s", doubtful[i]);
+}
+
 static void test_depth(void **state)
 {
     (void)state;
@@ -79,7 +115,8 @@ static void test_signal_words(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_depth),
-                                       cmocka_unit_test(test_members), cmocka_unit_test(test_signal_words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_plain),
+                                       cmocka_unit_test(test_depth), cmocka_unit_test(test_members),
+                                       cmocka_unit_test(test_signal_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
