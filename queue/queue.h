@@ -28,6 +28,7 @@ enum {
     QUEUE_ERROR_MAX = 16384,   /* the function's whole error object (message, type, stack), cut above this */
     QUEUE_LOG_TAIL_MAX = 4096, /* last bytes of the attempt's log */
     QUEUE_ATTEMPTS_MAX = 16,   /* attempts one event can have */
+    QUEUE_ACCEPT_MAX = 1000,   /* events accepted in one transaction by queue_accept_many */
 };
 
 enum event_state {
@@ -167,6 +168,11 @@ typedef void queue_event_cb(int err, const struct event *ev, void *arg);
 /* Store an event durably, then call cb on the store thread. Any thread; never blocks on the disk.
  * Errors at once (cb not called): ERR_TOOBIG, ERR_NOMEM, ERR_SHUTDOWN. By cb: ERR_FULL inside the reserve, ERR_IO. */
 int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
+
+/* n events (1 to QUEUE_ACCEPT_MAX) in one transaction, all of them or none, in their order: seqs go up. cb gets them as
+ * an array of n. ERR_TOOBIG also for another n. */
+int queue_accept_many(struct queue *q, const struct queue_new *in, size_t n, queue_event_cb *cb,
+                      void *arg) BIDE_MUST_USE;
 
 /* The same inside a caller's write transaction (replay). *ret is the stored event. */
 int queue_accept_in(struct queue *q, struct store_txn *t, const struct queue_new *in, struct event *ret) BIDE_MUST_USE;

@@ -88,6 +88,39 @@ static void an_id_is_accepted_once(void **state)
     fix_close(&f);
 }
 
+static void many_are_accepted_in_order_or_not_at_all(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    struct fix f;
+    struct queue_new in[N];
+    struct wait w;
+    fix_open(&f);
+    for (size_t i = 0; i < N; i++)
+        in[i] = (struct queue_new){
+            .id = id_new(&f.ids, FIX_EPOCH), .fid = 1, .name = "f1", .payload = "abcde" + i, .payload_len = 1};
+    struct id last = in[N - 1].id;
+    in[N - 1].id = in[0].id; /* the last one fails, after the others were written */
+    wait_init(&w);
+    assert_rc(wait_end(&w, queue_accept_many(f.q, in, N, wait_event, &w)), ERR_EXISTS);
+    barrier(&f);
+    assert_int_equal(see_books(&f).accepted, 0);
+    assert_int_equal(f.n_ready, 0);
+    assert_sound(&f);
+    in[N - 1].id = last;
+    wait_init(&w);
+    assert_rc(wait_end(&w, queue_accept_many(f.q, in, N, wait_event, &w)), 0);
+    barrier(&f);
+    assert_int_equal(f.n_ready, N);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(see(&f, &in[i].id).seq, i + 1);
+        assert_int_equal(f.ready[i], i + 1);
+    }
+    assert_memory_equal(f.last_payload, "e", 1);
+    assert_rc(queue_accept_many(f.q, in, 0, wait_event, NULL), ERR_TOOBIG);
+    fix_close(&f);
+}
+
 static void success(void **state)
 {
     (void)state;
@@ -487,6 +520,7 @@ int main(void)
         cmocka_unit_test(payloads_come_back_verbatim),
         cmocka_unit_test(names_over_their_limit_are_refused),
         cmocka_unit_test(an_id_is_accepted_once),
+        cmocka_unit_test(many_are_accepted_in_order_or_not_at_all),
         cmocka_unit_test(success),
         cmocka_unit_test(history_keeps_payloads_when_asked),
         cmocka_unit_test(retries_then_death),
