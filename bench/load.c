@@ -2,14 +2,16 @@
  * thread, epoll. The request is signed once (AWS Signature Version 4) and sent again and again, so a run must end
  * before the signature is too old (5 minutes). Prints one JSON line.
  *
- *   load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES
+ *   load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES [LINES]
  *
- * Ends after SECONDS, or when COUNT requests (0: any number) were sent and answered.
+ * With LINES, a request's body is so many lines of JSON of PAYLOAD_BYTES each, for a path that takes them; "n" and
+ * "per_second" count events. Ends after SECONDS, or when COUNT requests (0: any number) were sent and answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +24,21 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-enum { CONNECTIONS_MAX = 4096, SAMPLES_MAX = 4000000, READ_MAX = 65536 };
+enum { CONNECTIONS_MAX = 4096, SAMPLES_MAX = 4000000, READ_MAX = 4096, LINES_MAX = 1000 };
 
 struct conn {
     int fd;
     size_t sent;
+    bool waits; /* for room to send the rest */
     int64_t from_us;
-    char in[2048];
-    size_t in_len;
+    char in[READ_MAX];
+    size_t in_len, skip; /* of the answer's body, still to come */
 };
 
 static struct buf request;
 static uint32_t *samples;
 static size_t n_samples, n_sent, n_answered, count;
+static int ep;
 
 static _Noreturn void die(const char *what)
 {
@@ -76,7 +80,7 @@ static void build_request(char **argv, const char *payload, size_t payload_len)
     hmac_sha256(d, sizeof d, "lambda", 6, k);
     hmac_sha256(k, sizeof k, "aws4_request", 12, d);
     hmac_hex(d, to_sign, signature);
-    buf_init(&request, 1 << 22);
+    buf_init(&request, 1 << 23);
     if (buf_printf(&request,
                    "POST %s HTTP/1.1\r\nHost: %s\r\nX-Amz-Date: %s\r\nX-Amz-Invocation-Type: Event\r\nAuthorization: "
                    "AWS4-HMAC-SHA256 "
@@ -85,6 +89,14 @@ static void build_request(char **argv, const char *payload, size_t payload_len)
                    argv[6], host, stamp, argv[7], date, argv[9], signature, payload_len) < 0 ||
         buf_append(&request, payload, payload_len) < 0)
         die("request");
+}
+
+static void watch(struct conn *c, int op, bool waits)
+{
+    struct epoll_event ev = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(ep, op, c->fd, &ev) < 0)
+        die("epoll");
+    c->waits = waits;
 }
 
 static void send_more(struct conn *c)
@@ -97,32 +109,66 @@ static void send_more(struct conn *c)
     }
     while (c->sent < request.len) {
         ssize_t n = send(c->fd, request.data + c->sent, request.len - c->sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EAGAIN)
+        if (n < 0 && errno == EAGAIN) {
+            if (!c->waits)
+                watch(c, EPOLL_CTL_MOD, true);
             return;
+        }
         if (n < 0)
             die("send");
         c->sent += (size_t)n;
     }
+    if (c->waits)
+        watch(c, EPOLL_CTL_MOD, false);
 }
 
-/* Whole answers in c->in: each ends with its head, since a 202 has no body. */
+static void drop(struct conn *c, size_t n)
+{
+    memmove(c->in, c->in + n, c->in_len - n);
+    c->in_len -= n;
+    c->in[c->in_len] = '\0';
+}
+
+static void answered(struct conn *c)
+{
+    n_answered++;
+    if (n_samples < SAMPLES_MAX)
+        samples[n_samples++] = (uint32_t)(clock_mono_us() - c->from_us);
+    c->sent = 0;
+    send_more(c);
+}
+
+/* What the server says of its body's length: nothing is nothing. */
+static size_t body_length(const char *head, const char *end)
+{
+    const char *at = strcasestr(head, "\r\nContent-Length:");
+    return at != NULL && at < end ? strtoul(at + 17, NULL, 10) : 0;
+}
+
+/* Answers in c->in: heads are read, bodies dropped as they come. */
 static void take_answers(struct conn *c)
 {
     char *end;
     c->in[c->in_len] = '\0';
-    while ((end = strstr(c->in, "\r\n\r\n")) != NULL) {
+    for (;;) {
+        if (c->skip > 0) {
+            size_t n = c->skip < c->in_len ? c->skip : c->in_len;
+            drop(c, n);
+            c->skip -= n;
+            if (c->skip > 0)
+                return;
+            answered(c);
+        }
+        if ((end = strstr(c->in, "\r\n\r\n")) == NULL)
+            return;
         if (strncmp(c->in, "HTTP/1.1 202", 12) != 0) {
             (void)fprintf(stderr, "load: refused: %.300s\n", c->in);
             exit(1);
         }
-        n_answered++;
-        if (n_samples < SAMPLES_MAX)
-            samples[n_samples++] = (uint32_t)(clock_mono_us() - c->from_us);
-        size_t used = (size_t)(end + 4 - c->in);
-        memmove(c->in, c->in + used, c->in_len - used + 1);
-        c->in_len -= used;
-        c->sent = 0;
-        send_more(c);
+        c->skip = body_length(c->in, end);
+        drop(c, (size_t)(end + 4 - c->in));
+        if (c->skip == 0)
+            answered(c);
     }
 }
 
@@ -143,36 +189,48 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* One event, or lines of it with ends between them. */
+static char *make_body(size_t payload_len, size_t lines, size_t *ret_len)
+{
+    *ret_len = lines * (payload_len + 1) - 1;
+    char *body = malloc(*ret_len + 1);
+    if (body == NULL)
+        die("body");
+    memset(body, 'x', *ret_len + 1);
+    for (char *at = body; at < body + *ret_len; at += payload_len + 1) {
+        memcpy(at, "{\"data\":\"", 9);
+        memcpy(at + payload_len - 2, "\"}\n", 3);
+    }
+    return body;
+}
+
 int main(int argc, char **argv)
 {
     static struct conn conns[CONNECTIONS_MAX];
-    if (argc != 11)
-        return fprintf(stderr,
-                       "usage: load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES\n"),
+    if (argc != 11 && argc != 12)
+        return fprintf(
+                   stderr,
+                   "usage: load ADDR PORT CONNECTIONS SECONDS COUNT PATH KEY SECRET REGION PAYLOAD_BYTES [LINES]\n"),
                2;
     count = (size_t)atoll(argv[5]);
-    int n = atoi(argv[3]);
-    size_t payload_len = (size_t)atoi(argv[10]);
-    char *payload = malloc(payload_len + 16);
+    int n = atoi(argv[3]), on = 1;
+    size_t payload_len = (size_t)atoi(argv[10]), lines = argc == 12 ? (size_t)atoi(argv[11]) : 1, body_len;
     samples = malloc(SAMPLES_MAX * sizeof *samples);
-    if (n < 1 || n > CONNECTIONS_MAX || payload == NULL || samples == NULL || payload_len < 16)
+    if (n < 1 || n > CONNECTIONS_MAX || samples == NULL || payload_len < 16 || lines < 1 || lines > LINES_MAX)
         return 2;
-    memset(payload, 'x', payload_len);
-    memcpy(payload, "{\"data\":\"", 9);
-    memcpy(payload + payload_len - 2, "\"}", 2);
-    build_request(argv, payload, payload_len);
-    int ep = epoll_create1(EPOLL_CLOEXEC), on = 1;
+    char *body = make_body(payload_len, lines, &body_len);
+    build_request(argv, body, body_len);
+    ep = epoll_create1(EPOLL_CLOEXEC);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
     if (inet_pton(AF_INET, argv[1], &a.sin_addr) != 1)
         return 2;
     for (int i = 0; i < n; i++) {
-        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &conns[i]};
         conns[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (conns[i].fd < 0 || connect(conns[i].fd, (struct sockaddr *)&a, sizeof a) < 0)
             die("connect");
         (void)setsockopt(conns[i].fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         (void)fcntl(conns[i].fd, F_SETFL, O_NONBLOCK);
-        (void)epoll_ctl(ep, EPOLL_CTL_ADD, conns[i].fd, &ev);
+        watch(&conns[i], EPOLL_CTL_ADD, false);
     }
     int64_t from = clock_mono_us(), until = from + atoi(argv[4]) * 1000000LL;
     for (int i = 0; i < n; i++)
@@ -180,14 +238,18 @@ int main(int argc, char **argv)
     while (clock_mono_us() < until && (count == 0 || n_answered < count)) {
         struct epoll_event evs[256];
         int k = epoll_wait(ep, evs, 256, 100);
-        for (int i = 0; i < k; i++)
-            receive(evs[i].data.ptr);
+        for (int i = 0; i < k; i++) {
+            if (evs[i].events & EPOLLOUT)
+                send_more(evs[i].data.ptr);
+            if (evs[i].events & ~(uint32_t)EPOLLOUT)
+                receive(evs[i].data.ptr);
+        }
     }
     double seconds = (double)(clock_mono_us() - from) / 1e6;
     qsort(samples, n_samples, sizeof *samples, by_value);
     (void)printf("{\"connections\": %d, \"seconds\": %.3f, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, "
                  "\"n\": %zu}\n",
-                 n, seconds, (double)n_answered / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
-                 n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n_answered);
+                 n, seconds, (double)(n_answered * lines) / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
+                 n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n_answered * lines);
     return 0;
 }
