@@ -311,6 +311,8 @@ static uint64_t body_max(const struct api *a, const struct route *r, struct http
         return is_event(req) ? a->max_event_payload : INVOKE_BODY_MAX;
     if (r->flags & ROUTE_LETTERS)
         return LETTERS_BODY_MAX;
+    if (r->flags & ROUTE_EVENTS)
+        return EVENTS_BODY_MAX;
     return r->flags & ROUTE_CODE ? CODE_BODY_MAX : CONTROL_BODY_MAX;
 }
 

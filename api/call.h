@@ -21,6 +21,7 @@ enum {
     SEGMENT_MAX = 512,                   /* bytes of one decoded path argument */
     KEY_CACHE = 16,                      /* signing keys kept: a few clients, two days */
     INLINE_BODY_MAX = 64 * 1024,         /* longer bodies are hashed and parsed on the worker threads */
+    EVENTS_BODY_MAX = 6291456,           /* lines of events: one may be as long as async.max_payload can be set to */
     CONTROL_BODY_MAX = 1024 * 1024,      /* control documents without code */
     LETTERS_BODY_MAX = 16 * 1024 * 1024, /* lines of an import: one line may be a long one */
     INVOKE_BODY_MAX = 6291456,           /* Lambda: 4.4 */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "invoke.h"
 #include "json_in.h"
 #include "route.h"
 
@@ -17,16 +18,25 @@ struct wish {
     bool want_log;
     const char *context; /* base64; NULL: none */
     const char *trace;
-    char made_trace[QUEUE_TRACE_MAX + 1];
+    char made_trace[INVOKE_TRACE_MADE_MAX];
 };
 
 /* Created when the client sent none; the request's own id is random enough to serve. */
-static void make_trace(const struct call *c, char *out, size_t cap)
+static void make_trace(const struct call *c, char out[INVOKE_TRACE_MADE_MAX])
 {
     char hex[2 * sizeof(c->id.b) + 1];
     hex_encode(c->id.b, sizeof(c->id.b), hex);
-    (void)snprintf(out, cap, "Root=1-%08" PRIx64 "-%.24s;Parent=%.16s;Sampled=0", (uint64_t)clock_real_ms() / 1000,
-                   hex + 8, hex + 16);
+    (void)snprintf(out, INVOKE_TRACE_MADE_MAX, "Root=1-%08" PRIx64 "-%.24s;Parent=%.16s;Sampled=0",
+                   (uint64_t)clock_real_ms() / 1000, hex + 8, hex + 16);
+}
+
+const char *invoke_trace(struct call *c, char made[INVOKE_TRACE_MADE_MAX])
+{
+    const char *given = call_header(c, "x-amzn-trace-id");
+    if (given && *given && strlen(given) <= QUEUE_TRACE_MAX)
+        return given;
+    make_trace(c, made);
+    return made;
 }
 
 static void read_wish(struct call *c, struct wish *w, struct check *ck)
@@ -46,11 +56,7 @@ static void read_wish(struct call *c, struct wish *w, struct check *ck)
     w->context = call_header(c, "x-amz-client-context");
     if (w->context && !*w->context)
         w->context = NULL;
-    w->trace = call_header(c, "x-amzn-trace-id");
-    if (!w->trace || !*w->trace || strlen(w->trace) > QUEUE_TRACE_MAX) {
-        make_trace(c, w->made_trace, sizeof(w->made_trace));
-        w->trace = w->made_trace;
-    }
+    w->trace = invoke_trace(c, w->made_trace);
 }
 
 /* --- asynchronous ----- */
@@ -234,31 +240,45 @@ static void invoke_sync(struct call *c, const struct function *f, const struct w
 
 /* --- both ----- */
 
-void invoke_handle(struct call *c)
+const struct function *invoke_function(struct call *c, struct check *ck)
 {
     static const char *const states[] = {"Pending", "Active", "Failed"};
-    struct check ck;
     struct fault fault = {0};
-    struct wish w;
-    check_init(&ck);
-    call_check_name(c, &ck, NAME_LEN_MAX);
-    read_wish(c, &w, &ck);
     int r =
-        check_failed(&ck) ? fault_set(&fault, FAULT_VALIDATION, "%s", check_message(&ck)) : call_check_place(c, &fault);
-    check_done(&ck);
+        check_failed(ck) ? fault_set(&fault, FAULT_VALIDATION, "%s", check_message(ck)) : call_check_place(c, &fault);
+    check_done(ck);
     if (r < 0) {
         call_fault_take(c, &fault);
-        return;
+        return NULL;
     }
     const struct function *f = call_must_function(c, "$LATEST");
-    if (!f)
-        return;
-    if (f->state != FUNCTION_ACTIVE)
+    if (f && f->state != FUNCTION_ACTIVE) {
         call_fault(
             c, FAULT_CONFLICT,
             "The operation cannot be performed at this time. The function is currently in the following state: %s",
             states[f->state]);
-    else if (c->payload_err < 0)
+        function_unref(f);
+        return NULL;
+    }
+    return f;
+}
+
+void invoke_check(struct call *c, struct check *ck)
+{
+    check_init(ck);
+    call_check_name(c, ck, NAME_LEN_MAX);
+}
+
+void invoke_handle(struct call *c)
+{
+    struct check ck;
+    struct wish w;
+    invoke_check(c, &ck);
+    read_wish(c, &w, &ck);
+    const struct function *f = invoke_function(c, &ck);
+    if (!f)
+        return;
+    if (c->payload_err < 0)
         call_fault(c, FAULT_INVALID_CONTENT,
                    "Could not parse request body into json: Could not parse payload into json: %s",
                    c->payload_detail.text);

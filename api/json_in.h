@@ -16,6 +16,9 @@
  */
 int json_check_payload(const void *p, size_t len, struct err *e) BIDE_MUST_USE;
 
+/* The same of one line among others, which is not empty. */
+int json_check_line(const void *p, size_t len, struct err *e) BIDE_MUST_USE;
+
 struct json_in {
     json_t *root;    /* an object */
     struct err type; /* code 0, or the first member that had a wrong type */

@@ -75,8 +75,9 @@ static const struct metrics_row table[METRICS] = {
     [METRIC_HTTP_REFUSALS] = {"bide_http_refusals_total", METRICS_COUNTER, "Requests refused, by reason."},
     [METRIC_HTTP_CONNECTIONS] = {"bide_http_connections", METRICS_GAUGE, "Open connections of the API."},
     [METRIC_HTTP_INFLIGHT] = {"bide_http_inflight_bytes", METRICS_GAUGE, "Request bodies held in memory."},
-    [METRIC_ACCEPT] = {"bide_accept_seconds", METRICS_HISTOGRAM,
-                       "From the head of an asynchronous Invoke to its 202, the event being on disk."},
+    [METRIC_ACCEPT] =
+        {"bide_accept_seconds", METRICS_HISTOGRAM,
+         "From the head of a request with an event, or with many, to its 202: all of it is on disk then."},
 
     [METRIC_STORE_FULL] = {"bide_store_full", METRICS_GAUGE, "1: new events are refused for want of room."},
     [METRIC_STORE_MAP] = {"bide_store_map_bytes", METRICS_GAUGE, "What the store may grow to (queue.max_bytes)."},

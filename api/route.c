@@ -7,6 +7,7 @@
 /* Invocations first: they are what most requests are. */
 static const struct route table[] = {
     {HTTP1_POST, "/2015-03-31/functions/{}/invocations", invoke_handle, ROUTE_PAYLOAD, "Invoke"},
+    {HTTP1_POST, "/bide/v1/functions/{}/events", bide_events_accept, ROUTE_EVENTS, "AcceptEvents"},
     {HTTP1_POST, "/2015-03-31/functions", function_create, ROUTE_CODE, "CreateFunction"},
     {HTTP1_GET, "/2015-03-31/functions", function_list, 0, "ListFunctions"},
     {HTTP1_GET, "/2015-03-31/functions/{}", function_get, 0, "GetFunction"},

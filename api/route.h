@@ -11,6 +11,7 @@ enum {
     ROUTE_CODE = 4,  /* the body may hold a package */
     ROUTE_LOCAL = 8, /* no signature from this host: the Unix socket, and loopback without a proxy in between */
     ROUTE_LETTERS = 16, /* the body is dead letters, a line of JSON each */
+    ROUTE_EVENTS = 32,  /* the body is events, a line of JSON each */
 };
 
 struct route {
@@ -57,6 +58,7 @@ void bide_function_pause(struct call *c);
 void bide_function_resume(struct call *c);
 void bide_function_purge(struct call *c);
 void bide_logs_read(struct call *c);
+void bide_events_accept(struct call *c);
 void bide_events_list(struct call *c);
 void bide_events_get(struct call *c);
 void bide_events_cancel(struct call *c);

@@ -28,7 +28,7 @@ enum refusal refusal_of_status(int status); /* of the HTTP server's own */
 enum { TALLY_CLASSES = 4 }; /* 2xx to 5xx */
 
 struct tally {
-    struct hist accept_us; /* from the request's head to the 202 */
+    struct hist accept_us; /* from the head of a request with events to its 202 */
     _Atomic uint64_t answers[TALLY_CLASSES];
     _Atomic uint64_t refused[REFUSALS];
 };

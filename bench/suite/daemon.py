@@ -180,11 +180,13 @@ class Daemon:
 
     # --- load
 
-    def load(self, name, connections, seconds=0, count=0):
-        """bench_load's answer: {"seconds", "per_second", "p50_us", "p99_us", "n"}."""
+    def load(self, name, connections, seconds=0, count=0, batch=0):
+        """bench_load's answer: {"seconds", "per_second", "p50_us", "p99_us", "n"}. batch: so many events in each request, one by one
+        without it."""
+        path = "/bide/v1/functions/%s/events" if batch else "/2015-03-31/functions/%s/invocations"
         out = subprocess.run(
             [paths.program("bench_load"), self.host, self.port, str(connections), str(seconds or 240), str(count),
-             "/2015-03-31/functions/%s/invocations" % name, self.key, self.secret, "us-east-1", str(paths.PAYLOAD)],
+             path % name, self.key, self.secret, "us-east-1", str(paths.PAYLOAD), str(batch or 1)],
             check=True, capture_output=True, text=True).stdout
         return json.loads(out)
 

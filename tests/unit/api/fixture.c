@@ -43,10 +43,16 @@ static int listen_unix(struct fx *x)
     return fd;
 }
 
+static int store_fault(enum store_fault at, void *arg)
+{
+    struct fx *x = arg;
+    return at == STORE_FAULT_COMMIT && atomic_load(&x->store_full) ? ERR_FULL : 0;
+}
+
 static void open_stores(struct fx *x)
 {
     struct err e = {0};
-    struct store_opts so = {.max_bytes = 256 << 20, .unsafe_nosync = true};
+    struct store_opts so = {.max_bytes = 256 << 20, .unsafe_nosync = true, .fault = store_fault, .arg = x};
     assert_ok(store_open(&x->store, tmpdir_path(&x->dir, "db"), &so, &e), &e);
     struct registry_opts ro = {
         .clock = &x->clock, .code_fd = x->code_fd, .account_concurrency = 1000, .unreserved_minimum = 100};

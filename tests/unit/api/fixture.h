@@ -32,6 +32,7 @@ struct fx {
     unsigned port;
     bool distrust; /* no uid is trusted on the Unix socket */
     bool real_clock;
+    _Atomic bool store_full; /* no commit finds room */
 };
 
 struct reply {

@@ -27,6 +27,7 @@ static void test_found(void **state)
         {HTTP1_PUT, "/2017-10-31/functions/h/concurrency", "PutFunctionConcurrency", "h"},
         {HTTP1_GET, "/2019-09-30/functions/h/concurrency", "GetFunctionConcurrency", "h"},
         {HTTP1_GET, "/2019-09-25/functions/h/event-invoke-config/list", "ListFunctionEventInvokeConfigs", "h"},
+        {HTTP1_POST, "/bide/v1/functions/h/events", "AcceptEvents", "h"},
         {HTTP1_GET, "/bide/v1/dlq/0190-x", "GetDeadLetter", "0190-x"},
         {HTTP1_POST, "/bide/v1/dlq/replay", "ReplayDeadLetters", ""},
         {HTTP1_HEAD, "/health", "Health", ""},
