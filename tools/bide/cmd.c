@@ -35,7 +35,7 @@ static const struct opt deploy_opts[] = {
 static const struct opt invoke_opts[] = {
     {"event", NULL, "asynchronously: print the event's id and return once it is on disk"},
     {"payload", "JSON|@FILE|-", "the event; @FILE reads a file, - standard input (default {})"},
-    {"count", "N", "send the event N times, asynchronously and several at once"},
+    {"count", "N", "send the event N times, asynchronously and many at once"},
     {"file", "FILE", "send each line of a JSON Lines file as an event, likewise; - standard input"},
     {"log", NULL, "print the end of the invocation's log on stderr"},
     {0},

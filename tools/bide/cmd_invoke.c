@@ -82,7 +82,10 @@ int cmd_invoke(struct call *c)
         return call_usage(c, "--file holds the events: neither --count nor --payload goes with it");
     if (call_flag(c, "log") && (counted || file != NULL))
         return call_usage(c, "--log is for a call that waits for its answer, not for events");
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%.200s/invocations", c->args[0]);
+    (void)snprintf(path, sizeof path,
+                   counted || file != NULL ? "/bide/v1/functions/%.200s/events"
+                                           : "/2015-03-31/functions/%.200s/invocations",
+                   c->args[0]);
     if (file != NULL)
         return many_file(c, path, file);
     buf_init(&payload, PAYLOAD_MAX);

@@ -4,11 +4,15 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/jscan.h"
+
 enum {
+    PLAIN_DEPTH_MAX = 2047, /* nesting that jansson is sure to take */
     LINE_MAX_BYTES = 12 << 20 /* the largest payload, as base64, with the rest of a dead letter */,
     READ_BYTES = 64 * 1024
 };
@@ -27,6 +31,7 @@ int lines_open(struct lines *l, const char *path, struct err *e)
         return err_set(e, ERR_INVALID, "%s is a folder", path);
     }
     l->plain = S_ISREG(st.st_mode);
+    l->size = (uint64_t)st.st_size;
     return 0;
 }
 
@@ -45,6 +50,7 @@ int lines_rewind(struct lines *l, struct err *e)
     buf_clear(&l->in);
     l->at = 0;
     l->number = 0;
+    l->read = 0;
     l->end = false;
     return 0;
 }
@@ -64,6 +70,7 @@ static int fill(struct lines *l, struct err *e)
     if (n < 0)
         return errno == EINTR ? ERR_AGAIN : err_sys(e, ERR_IO, errno, "%s", l->name);
     l->end = n == 0;
+    l->read += (uint64_t)n;
     l->in.len += (size_t)n;
     l->in.data[l->in.len] = '\0';
     return 0;
@@ -102,19 +109,32 @@ static bool is_blank(struct slice s)
     return true;
 }
 
+unsigned lines_percent(const struct lines *l)
+{
+    return l->read < l->size ? (unsigned)(l->read * 100 / l->size) : 100;
+}
+
+bool lines_is_json(const void *p, size_t len, char *why, size_t cap)
+{
+    json_error_t je;
+    if (jscan_plain(p, len, PLAIN_DEPTH_MAX))
+        return true; /* as most is, and then no tree of it is needed */
+    json_t *v = json_loadb(p, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &je);
+    if (v == NULL)
+        (void)snprintf(why, cap, "%s (column %d)", je.text, je.column);
+    json_decref(v);
+    return v != NULL;
+}
+
 int lines_next(struct lines *l, struct err *e)
 {
     int rc;
-    json_error_t je;
+    char why[JSON_ERROR_TEXT_LENGTH + 32];
     while ((rc = take_line(l, e)) > 0 && is_blank(l->line))
         ;
     if (rc <= 0)
         return rc;
-    /* The daemon's own rule: any JSON value, kept as bytes. */
-    json_t *v = json_loadb(l->line.p, l->line.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &je);
-    if (v == NULL)
-        return err_set(e, ERR_INVALID, "%s, line %llu is no JSON: %s (column %d)", l->name,
-                       (unsigned long long)l->number, je.text, je.column);
-    json_decref(v);
-    return 1;
+    if (lines_is_json(l->line.p, l->line.len, why, sizeof why))
+        return 1;
+    return err_set(e, ERR_INVALID, "%s, line %llu is no JSON: %s", l->name, (unsigned long long)l->number, why);
 }

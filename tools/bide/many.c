@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "lines.h"
+#include "load.h"
 #include "progress.h"
 #include "show.h"
 #include "tick.h"
 
 enum {
-    IN_FLIGHT = 32,
+    IN_FLIGHT = 8, /* requests; each has up to a load of events */
     TURN_MS = 200,
     SHOWN_MAX = 10,      /* refusals told on stderr one by one */
     PATIENCE_MS = 60000, /* of being told "later" without one acceptance */
@@ -21,10 +22,9 @@ enum {
     LAST_ANSWERS_MS = 10000 /* for what is in flight when it is stopped */
 };
 
-/* An event that was refused for now. */
-struct again {
-    uint64_t tag;
-    struct buf body;
+struct place {
+    enum { FREE, SENT, AGAIN /* to be sent once more: it is not accepted */ } state;
+    struct load load;
 };
 
 struct many {
@@ -35,9 +35,10 @@ struct many {
     struct lines *lines;
     const struct buf *payload;
     uint64_t count, next;
+    bool held; /* the line read last is in no load yet */
     /* What became of them. */
     uint64_t sent, accepted, refused, unknown;
-    struct again again[IN_FLIGHT];
+    struct place places[IN_FLIGHT];
     size_t n_again;
     int64_t hold_until, wait_ms, patience_until;
     bool ended; /* no more come: all were read, or it is stopped */
@@ -72,7 +73,7 @@ static void stop(struct many *m, const char *why)
     m->ended = true;
 }
 
-/* --- what became of one event ------------------------------------------------------------------------------------- */
+/* --- what became of the events ------------------------------------------------------------------------------------ */
 
 static void tell_accepted(struct many *m, uint64_t tag, const char *id)
 {
@@ -103,100 +104,189 @@ static void tell_failed(struct many *m, uint64_t tag, uint64_t *counter, const c
         (void)fputs("bide: more such events are only counted\n", stderr);
 }
 
+/* All of them, and the place is free. */
+static void fail(struct many *m, struct place *p, uint64_t *counter, const char *what, const char *why)
+{
+    for (size_t i = 0; i < p->load.n; i++)
+        tell_failed(m, p->load.tags[i], counter, what, why);
+    p->state = FREE;
+}
+
+static void send_again(struct many *m, struct place *p)
+{
+    p->state = AGAIN;
+    m->n_again++;
+}
+
 /* Refused for now: it waits its turn, and nothing else is sent before it. */
-static void put_again(struct many *m, const struct client_ended *ended, const char *why)
+static void put_off(struct many *m, struct place *p, const char *why)
 {
     int64_t now = tick_ms();
     if (m->patience_until == 0)
         m->patience_until = now + PATIENCE_MS;
     if (now >= m->patience_until || m->broken) {
-        tell_failed(m, ended->tag, &m->refused, "refused", why);
+        fail(m, p, &m->refused, "refused", why);
         stop(m, why);
         return;
     }
-    struct again *a = &m->again[m->n_again++];
-    a->tag = ended->tag;
-    buf_clear(&a->body);
-    BIDE_ASSERT(buf_append(&a->body, ended->body.p, ended->body.len) == 0, "no memory for %zu bytes", ended->body.len);
+    send_again(m, p);
     if (now >= m->hold_until) {
         m->wait_ms = m->wait_ms == 0 ? FIRST_WAIT_MS : m->wait_ms * 2 < LAST_WAIT_MS ? m->wait_ms * 2 : LAST_WAIT_MS;
         m->hold_until = now + m->wait_ms;
     }
 }
 
+static void on_accepted(struct many *m, struct place *p, const struct reply *r)
+{
+    json_t *ids = load_ids(&p->load, &r->body);
+    if (ids == NULL) {
+        fail(m, p, &m->unknown, "accepted, it seems", "the answer does not name one id for each event");
+        return;
+    }
+    for (size_t i = 0; i < p->load.n; i++)
+        tell_accepted(m, p->load.tags[i], json_string_value(json_array_get(ids, i)));
+    json_decref(ids);
+    p->state = FREE;
+}
+
+static void on_bad_event(uint64_t tag, const char *why, void *arg)
+{
+    struct many *m = arg;
+    tell_failed(m, tag, &m->refused, "refused", why);
+}
+
+/* None of the load was accepted. Those that are bad are named, and the others go again without them. */
+static void on_refused(struct many *m, struct place *p, const struct reply *r)
+{
+    char why[400];
+    if (load_refuse(&p->load, &r->body, on_bad_event, m) > 0) {
+        if (p->load.n > 0)
+            send_again(m, p);
+        else
+            p->state = FREE;
+        return;
+    }
+    (void)snprintf(why, sizeof why, "%s", reply_why(r));
+    fail(m, p, &m->refused, "refused", why);
+    if (r->status == 404 || r->status == 403)
+        stop(m, why); /* so will all others be */
+}
+
 static void on_ended(const struct client_ended *ended, void *arg)
 {
     struct many *m = arg;
     const struct reply *r = ended->reply;
+    struct place *p = &m->places[ended->tag];
     if (ended->rc == ERR_NOTFOUND && m->accepted > 0) {
-        put_again(m, ended, ended->why); /* it was here before: it may be starting again */
+        put_off(m, p, ended->why); /* it was here before: it may be starting again */
     } else if (ended->rc == ERR_NOTFOUND) {
-        tell_failed(m, ended->tag, &m->refused, "not sent", ended->why);
+        fail(m, p, &m->refused, "not sent", ended->why);
         stop(m, ended->why);
     } else if (ended->rc < 0) {
-        tell_failed(m, ended->tag, &m->unknown, "no answer, it may have been accepted and is not sent again",
-                    ended->why);
+        fail(m, p, &m->unknown, "no answer, it may have been accepted and is not sent again", ended->why);
     } else if (r->status == 202) {
-        tell_accepted(m, ended->tag, r->request_id);
+        on_accepted(m, p, r);
     } else if (r->later || r->status == 429) {
-        put_again(m, ended, reply_why(r));
+        put_off(m, p, reply_why(r));
     } else {
-        char why[400];
-        (void)snprintf(why, sizeof why, "%s", reply_why(r));
-        tell_failed(m, ended->tag, &m->refused, "refused", why);
-        if (r->status == 404 || r->status == 403)
-            stop(m, why); /* so will all others be */
+        on_refused(m, p, r);
     }
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
-static void send_event(struct many *m, uint64_t tag, const void *body, size_t len)
+static struct place *find_place(struct many *m, int state)
 {
-    static const char *const headers[] = {"X-Amz-Invocation-Type: Event", NULL};
+    for (size_t i = 0; i < IN_FLIGHT; i++)
+        if ((int)m->places[i].state == state)
+            return &m->places[i];
+    return NULL;
+}
+
+static bool is_first(const struct many *m)
+{
+    return m->accepted + m->refused + m->unknown == 0;
+}
+
+static void send_load(struct many *m, struct place *p)
+{
     struct err e = {0};
-    if (client_batch_send(m->batch, tag, "POST", m->path, headers, body, len, &e) < 0) {
-        tell_failed(m, tag, &m->refused, "not sent", e.text);
+    const struct buf *body = &p->load.body;
+    p->state = SENT;
+    if (client_batch_send(m->batch, (uint64_t)(p - m->places), "POST", m->path, NULL, body->data, body->len, &e) < 0) {
+        fail(m, p, &m->refused, "not sent", e.text);
         stop(m, e.text);
     }
 }
 
-/* One more event, if there is one and it may be sent now. False: nothing to do but to wait. */
-static bool feed(struct many *m)
+static void gather_copies(struct many *m, struct load *l, size_t max)
+{
+    while (l->n < max && m->next < m->count && load_takes(l, m->payload->len))
+        load_add(l, ++m->next, m->payload->data, m->payload->len);
+    m->ended = m->ended || m->next == m->count;
+}
+
+/* Lines that are here: of a pipe, no more of them are waited for. */
+static void gather_lines(struct many *m, struct load *l, size_t max)
 {
     struct err e = {0};
-    if (m->n_again > 0) {
-        if (tick_ms() < m->hold_until)
-            return false;
-        struct again *a = &m->again[--m->n_again];
-        send_event(m, a->tag, a->body.data, a->body.len);
+    while (l->n < max) {
+        int rc = m->held ? 1 : lines_next(m->lines, &e);
+        if (rc == 0)
+            m->ended = true;
+        else if (rc < 0 && rc != ERR_AGAIN)
+            stop(m, e.text);
+        if (rc <= 0)
+            return;
+        m->held = !load_takes(l, m->lines->line.len);
+        if (m->held)
+            return;
+        load_add(l, m->lines->number, m->lines->line.p, m->lines->line.len);
+    }
+}
+
+/* One more request, if there is something to be sent now. False: nothing to do but to wait. */
+static bool feed(struct many *m)
+{
+    if (tick_ms() < m->hold_until)
+        return false;
+    struct place *p = find_place(m, AGAIN);
+    if (p != NULL) {
+        m->n_again--;
+        send_load(m, p);
         return true;
     }
-    if (m->ended || tick_ms() < m->hold_until)
+    p = find_place(m, FREE);
+    if (m->ended || p == NULL)
         return false;
-    if (m->lines == NULL) {
-        m->ended = m->next == m->count;
-        if (!m->ended)
-            send_event(m, ++m->next, m->payload->data, m->payload->len);
-        m->sent = m->next;
-        return !m->ended;
-    }
-    int rc = lines_next(m->lines, &e);
-    if (rc == 0)
-        m->ended = true;
-    else if (rc < 0 && rc != ERR_AGAIN)
-        stop(m, e.text);
-    if (rc <= 0)
-        return false;
-    m->sent++;
-    send_event(m, m->lines->number, m->lines->line.p, m->lines->line.len);
-    return true;
+    /* The first goes alone: what refuses it will mostly refuse all. */
+    size_t max = is_first(m) ? 1 : LOAD_EVENTS;
+    load_clear(&p->load);
+    if (m->lines != NULL)
+        gather_lines(m, &p->load, max);
+    else
+        gather_copies(m, &p->load, max);
+    m->sent += p->load.n;
+    if (p->load.n > 0)
+        send_load(m, p);
+    return p->load.n > 0;
 }
 
 static void give_up_again(struct many *m)
 {
-    while (m->n_again > 0)
-        tell_failed(m, m->again[--m->n_again].tag, &m->refused, "refused", m->why);
+    for (struct place *p; (p = find_place(m, AGAIN)) != NULL; m->n_again--)
+        fail(m, p, &m->refused, "refused", m->why);
+}
+
+static void show_progress(const struct many *m)
+{
+    char of[48] = "";
+    if (m->lines == NULL)
+        (void)snprintf(of, sizeof of, " of %llu", (unsigned long long)m->count);
+    else if (m->lines->plain)
+        (void)snprintf(of, sizeof of, " (%u %% of the file sent)", lines_percent(m->lines));
+    progress_show("accepted %llu%s  refused %llu%s", (unsigned long long)m->accepted, of,
+                  (unsigned long long)m->refused, m->hold_until > tick_ms() ? "  waiting: the daemon says later" : "");
 }
 
 static void run(struct many *m)
@@ -208,8 +298,7 @@ static void run(struct many *m)
             stop(m, stopped ? "stopped" : "standard output cannot be written");
         if (m->broken)
             give_up_again(m);
-        /* The first goes alone: what refuses it will mostly refuse all. */
-        size_t places = m->accepted + m->refused + m->unknown > 0 ? IN_FLIGHT : 1;
+        size_t places = is_first(m) ? 1 : IN_FLIGHT;
         while (client_batch_busy(m->batch) < places && feed(m))
             ;
         size_t busy = client_batch_busy(m->batch);
@@ -219,8 +308,7 @@ static void run(struct many *m)
             last = tick_ms() + LAST_ANSWERS_MS;
         if (last != 0 && tick_ms() > last)
             return;
-        progress_show("accepted %llu  refused %llu%s", (unsigned long long)m->accepted, (unsigned long long)m->refused,
-                      m->n_again > 0 ? "  waiting: the daemon says later" : "");
+        show_progress(m);
         bool read_more = m->lines != NULL && !m->lines->plain && !m->ended && m->n_again == 0 && busy < places;
         int64_t hold = m->hold_until - tick_ms();
         if (busy > 0 && client_batch_turn(m->batch, TURN_MS, read_more ? m->lines->fd : -1, &e) < 0)
@@ -265,21 +353,36 @@ static int many(struct many *m)
     if (client_batch_new(&m->batch, cl, IN_FLIGHT, on_ended, m, &e) < 0)
         return call_fail("%s", e.text);
     for (size_t i = 0; i < IN_FLIGHT; i++)
-        buf_init(&m->again[i].body, SIZE_MAX);
+        load_init(&m->places[i].load);
     catch_signals();
     int64_t began = tick_ms();
     run(m);
     int status = summary(m, tick_ms() - began);
     for (size_t i = 0; i < IN_FLIGHT; i++)
-        buf_done(&m->again[i].body);
+        load_done(&m->places[i].load);
     client_batch_free(m->batch);
     return status;
 }
 
-int many_count(struct call *c, const char *path, const struct buf *payload, uint64_t count)
+/* As a line: ends of lines between its tokens become blanks, and nothing at all is what a function gets for it. */
+static int make_line(struct buf *payload)
+{
+    char why[300];
+    if (payload->len == 0 && buf_puts(payload, "{}") < 0)
+        return call_fail("out of memory");
+    if (!lines_is_json(payload->data, payload->len, why, sizeof why))
+        return call_fail("--payload is no JSON: %s; nothing was sent", why);
+    for (char *at = payload->data; *at != '\0'; at++)
+        if (*at == '\n' || *at == '\r')
+            *at = ' ';
+    return EXIT_DONE;
+}
+
+int many_count(struct call *c, const char *path, struct buf *payload, uint64_t count)
 {
     struct many m = {.c = c, .path = path, .payload = payload, .count = count};
-    return many(&m);
+    int status = make_line(payload);
+    return status == EXIT_DONE ? many(&m) : status;
 }
 
 /* Every bad line of a plain file is named before anything is sent. */
@@ -288,13 +391,16 @@ static int check_lines(struct lines *l)
     struct err e = {0};
     int rc, bad = 0;
     while ((rc = lines_next(l, &e)) != 0 && bad < SHOWN_MAX) {
+        progress_show("read %u %% of %s", lines_percent(l), l->name);
         if (rc == 1)
             continue;
+        progress_clear();
         (void)call_fail("%s", e.text);
         bad++;
         if (rc != ERR_INVALID)
             break;
     }
+    progress_clear();
     if (bad > 0)
         return call_fail("nothing was sent");
     rc = lines_rewind(l, &e);

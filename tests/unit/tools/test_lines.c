@@ -49,7 +49,13 @@ static void test_forms(void **state)
     }
     lines_close(&l);
     l = from(&d, "", 0);
+    assert_int_equal(lines_percent(&l), 100);
     assert_int_equal(lines_next(&l, &e), 0);
+    lines_close(&l);
+    l = from(&d, "1\n", 2);
+    assert_int_equal(lines_percent(&l), 0);
+    expect_line(&l, 1, "1");
+    assert_int_equal(lines_percent(&l), 100);
     lines_close(&l);
     tmpdir_remove(&d);
 }
@@ -64,6 +70,13 @@ static void test_bad(void **state)
     expect_line(&l, 1, "1");
     assert_err(lines_next(&l, &e), ERR_INVALID, &e, "line 3 is no JSON");
     expect_line(&l, 4, "3"); /* the rest can still be looked at */
+    lines_close(&l);
+    /* What only a parser can tell of, and what it refuses. */
+    static const char odd[] = "\"\\ud83d\\ude00\"\n1e999\n\"\\ud800\"\n\"\xff\"\n";
+    l = from(&d, odd, sizeof odd - 1);
+    expect_line(&l, 1, "\"\\ud83d\\ude00\"");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lines_next(&l, &e), ERR_INVALID);
     lines_close(&l);
     assert_int_equal(lines_open(&l, "/nonexistent/x", &e), ERR_IO);
     assert_err(lines_open(&l, d.path, &e), ERR_INVALID, &e, "is a folder");
