@@ -1,0 +1,25 @@
+"""The short form of tests/kill: killed again and again, nothing lost; and what is lost on purpose is found."""
+import os
+import subprocess
+import sys
+
+from lib import expect
+
+RUN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kill", "run")
+
+
+def kill(*words):
+    r = subprocess.run([sys.executable, RUN, *words], text=True, capture_output=True, timeout=600)
+    expect(r.returncode == 0, words, r.stdout[-4000:], r.stderr[-2000:])
+    return r.stdout
+
+
+def test_kill_short():
+    out = kill("--cycles", os.environ.get("BIDE_KILL_CYCLES", "60"))
+    print("     " + out.splitlines()[-1])
+
+
+def test_kill_controls():
+    """The harness is not blind: a lost event is seen."""
+    for control in ("drop", "rollback"):
+        kill("--cycles", "30", "--control", control)
