@@ -189,6 +189,8 @@ void call_reply_json(struct call *c, int status, struct json_out *o)
     buf_done(b);
 }
 
+const struct call_extra call_retry_soon = {"Retry-After", "1"};
+
 static void send_fault(struct api *a, enum refusal why, struct httpd_req *req, const char *id, enum fault_type t,
                        const char *type_name, int status, const char *text, const struct call_extra *more)
 {
@@ -207,7 +209,8 @@ static void send_fault(struct api *a, enum refusal why, struct httpd_req *req, c
 void call_fault_take(struct call *c, struct fault *f)
 {
     const struct fault_info *info = fault_info(f->type);
-    send_fault(c->api, refusal_of_fault(f->type), c->req, c->id_text, f->type, info->name, info->status, f->text, NULL);
+    send_fault(c->api, refusal_of_fault(f->type), c->req, c->id_text, f->type, info->name, info->status, f->text,
+               f->type == FAULT_TOO_MANY ? &call_retry_soon : NULL);
     fault_done(f);
     call_free(c);
 }

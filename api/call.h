@@ -114,6 +114,9 @@ struct call_extra {
     const char *name, *value;
 };
 
+/* With each 429: what is short is a place, and one is free in a moment. */
+extern const struct call_extra call_retry_soon;
+
 enum { EXTRA_MAX = 8 };
 void call_reply(struct call *c, int status, const struct call_extra *extra, size_t n_extra, const void *body,
                 size_t len);

@@ -122,14 +122,14 @@ static void free_sync(void *arg)
 static void answer_throttled(struct call *c, const char *reason)
 {
     struct buf b;
-    struct call_extra extra = {"x-amzn-ErrorType", fault_info(FAULT_TOO_MANY)->name};
+    struct call_extra extra[2] = {{"x-amzn-ErrorType", fault_info(FAULT_TOO_MANY)->name}, call_retry_soon};
     buf_init(&b, 1024);
     int r = fault_body(FAULT_TOO_MANY, "Rate Exceeded.", reason, &b);
     if (r < 0) {
         call_error(c, r, NULL);
     } else {
         tally_refusal(&c->api->tally, REFUSED_THROTTLED);
-        call_reply(c, fault_info(FAULT_TOO_MANY)->status, &extra, 1, b.data, b.len);
+        call_reply(c, fault_info(FAULT_TOO_MANY)->status, extra, 2, b.data, b.len);
     }
     buf_done(&b);
 }

@@ -1,6 +1,7 @@
 /* Invocations over HTTP, and /bide/v1. */
 #include <sys/socket.h>
 
+#include "call.h"
 #include "fixture.h"
 
 #define INVOKE     "/2015-03-31/functions/hello/invocations"
@@ -229,8 +230,9 @@ static void test_sync_refused(void **state)
         "{\"Reason\":\"ReservedFunctionConcurrentInvocationLimitExceeded\",\"Type\":\"User\",\"message\":\"Rate "
         "Exceeded.\"}");
     d->end = INVOKE_THROTTLED_ACCOUNT;
-    expect_fault(ask(x, "POST", INVOKE, "", "{}"), 429, "TooManyRequestsException",
-                 "\"ConcurrentInvocationLimitExceeded\"");
+    struct reply r = ask(x, "POST", INVOKE, "", "{}");
+    assert_non_null(reply_header(&r, "Retry-After"));
+    expect_fault(r, 429, "TooManyRequestsException", "\"ConcurrentInvocationLimitExceeded\"");
     d->end = INVOKE_FAILED;
     d->why = "fork: no memory";
     expect_fault(ask(x, "POST", INVOKE, "", "{}"), 500, "ServiceException",
@@ -244,6 +246,59 @@ static bool is_abandoned(void *arg)
 {
     struct dispatcher *d = arg;
     return d->abandoned == 1;
+}
+
+/* --- no place on the pool ----- */
+
+static struct {
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    bool open;
+} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+static void wait_at_gate(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate.mu);
+    while (!gate.open)
+        pthread_cond_wait(&gate.cond, &gate.mu);
+    pthread_mutex_unlock(&gate.mu);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* What needs the pool is refused, with when to come again; what does not is served. */
+static void test_pool_full(void **state)
+{
+    struct fx *x = *state;
+    char *big = malloc(INLINE_BODY_MAX + 3);
+    memset(big, 'x', INLINE_BODY_MAX + 2);
+    big[0] = big[INLINE_BODY_MAX + 1] = '"';
+    big[INLINE_BODY_MAX + 2] = '\0';
+    while (pool_submit(x->api->pool, POOL_WORK, wait_at_gate, nothing, nothing, NULL) == 0)
+        continue;
+    struct reply r = ask(x, "POST", INVOKE, EVENT_TYPE, big);
+    assert_non_null(reply_header(&r, "Retry-After"));
+    expect_fault(r, 429, "TooManyRequestsException", "Too many large requests at a time");
+    r = ask(x, "GET", "/bide/v1/events", "", NULL);
+    assert_non_null(reply_header(&r, "Retry-After"));
+    expect_fault(r, 429, "TooManyRequestsException", "Too many readers at a time");
+    expect(ask(x, "POST", INVOKE, EVENT_TYPE, "{}"), 202);
+    pthread_mutex_lock(&gate.mu);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.cond);
+    pthread_mutex_unlock(&gate.mu);
+    int status;
+    do {
+        r = ask(x, "POST", INVOKE, EVENT_TYPE, big);
+        status = r.status;
+        reply_done(&r);
+    } while (status == 429);
+    assert_int_equal(status, 202);
+    free(big);
 }
 
 static void test_client_gone(void **state)
@@ -546,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pipelined, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_sync, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_sync_refused, setup, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pool_full, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_client_gone, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_status, setup, fx_teardown),
         cmocka_unit_test_setup_teardown(test_function_books, setup, fx_teardown),
