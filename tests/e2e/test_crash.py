@@ -1,8 +1,10 @@
 """kill -9 at random moments, and what reserved concurrency and fairness promise, as seen from outside."""
 import concurrent.futures
+import fcntl
 import json
 import os
 import random
+import socket
 import threading
 import time
 
@@ -36,6 +38,43 @@ def test_kill_the_daemon():
             ev = b.show(i)
             expect(ev["state"] == "done" and len(ev["attempts"]) == 1, "an attempt was charged for a crash:", ev)
         print("     ready after each kill: %s ms" % " ".join("%.0f" % (r * 1000) for r in ready))
+
+
+def test_verify_while_it_dies():
+    """A killed daemon holds its lock, and breaks off whoever asks, until its last process is gone: then the files are read."""
+    b = Bided()
+    with b:
+        b.make("f", "def handler(e, c):\n    return e\n").invoke(FunctionName="f", InvocationType="Event")
+        b.drained(lambda e: e["done"] == 1)
+        b.kill9()
+        lock = open(b.data + "/lock")
+        until(lambda: not held(lock), what="the lock is free")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.unlink(b.data + "/bide.sock")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(b.data + "/bide.sock")
+            s.listen()
+
+            def die():
+                s.accept()[0].close()
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+            dying = threading.Thread(target=die)
+            dying.start()
+            r = b.bide("verify", check=False)
+            expect(r.returncode == 0 and r.stdout == "verify: holds\n", r)
+            dying.join()
+        lock.close()
+        b.start()
+
+
+def held(lock):
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return False
 
 
 def test_reserved_concurrency_holds():

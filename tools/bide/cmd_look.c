@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "client.h"
 #include "detail.h"
 #include "offline.h"
 #include "show.h"
@@ -163,13 +164,12 @@ int cmd_events_show(struct call *c)
 
 /* --- verify ------------------------------------------------------------------------------------------------------- */
 
-int cmd_verify(struct call *c)
+static int print_verdict(struct call *c, const struct reply *r)
 {
-    if (c->endpoint == NULL && !offline_daemon_runs(c->data))
-        return offline_verify(c->data);
-    json_t *v = show_call(c, "GET", "/bide/v1/verify", NULL);
+    json_error_t je;
+    json_t *v = json_loadb(r->body.data, r->body.len, JSON_ALLOW_NUL, &je);
     if (v == NULL)
-        return EXIT_FAILED;
+        return call_fail("the daemon's answer is not JSON: %s", je.text);
     bool ok = json_is_true(json_object_get(v, "ok"));
     size_t i;
     const json_t *line;
@@ -182,6 +182,26 @@ int cmd_verify(struct call *c)
     }
     json_decref(v);
     return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_verify(struct call *c)
+{
+    if (c->endpoint == NULL && !offline_daemon_runs(c->data))
+        return offline_verify(c->data);
+    struct err e = {0};
+    struct client *cl = call_client(c);
+    if (cl == NULL)
+        return EXIT_FAILED;
+    struct reply r;
+    int status;
+    reply_init(&r);
+    if (client_call(cl, "GET", "/bide/v1/verify", NULL, NULL, 0, &r, &e) < 0)
+        status =
+            c->endpoint == NULL && !offline_daemon_stays(c->data) ? offline_verify(c->data) : call_fail("%s", e.text);
+    else
+        status = r.status == 200 ? print_verdict(c, &r) : call_fail("%s", reply_why(&r));
+    reply_done(&r);
+    return status;
 }
 
 /* --- clock -------------------------------------------------------------------------------------------------------- */

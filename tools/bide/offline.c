@@ -9,8 +9,9 @@
 #include "cmd.h"
 #include "dlq/dlq.h"
 #include "registry/registry.h"
+#include "tick.h"
 
-enum { ANY_MAP = 1 << 30 };
+enum { ANY_MAP = 1 << 30, DYING_MS = 5000, LOOK_EVERY_MS = 5 };
 
 bool offline_daemon_runs(const char *data)
 {
@@ -22,6 +23,17 @@ bool offline_daemon_runs(const char *data)
     bool held = flock(fd, LOCK_SH | LOCK_NB) < 0;
     close(fd);
     return held;
+}
+
+bool offline_daemon_stays(const char *data)
+{
+    int64_t end = tick_ms() + DYING_MS;
+    while (offline_daemon_runs(data)) {
+        if (tick_ms() > end)
+            return true;
+        tick_sleep(LOOK_EVERY_MS);
+    }
+    return false;
 }
 
 /* --- recounting ----- */

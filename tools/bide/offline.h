@@ -9,6 +9,10 @@
 /* Somebody holds DIR/lock. */
 bool offline_daemon_runs(const char *data);
 
+/* The same, but one that is being killed is waited for: it holds the lock, and answers no more, until its last process
+ * is gone. False as soon as nobody holds it; true after some seconds. */
+bool offline_daemon_stays(const char *data);
+
 struct offline_found {
     uint64_t findings;
     struct books books;
