@@ -9,6 +9,7 @@ enum { COUNTER_BITS = 26, COUNTER_SEED_BITS = 25 };
 void id_gen_init(struct id_gen *g)
 {
     pthread_mutex_init(&g->mu, NULL);
+    g->left = 0;
     g->last_ms = 0;
     g->counter = 0;
 }
@@ -23,8 +24,13 @@ void id_gen_done(struct id_gen *g)
 struct id id_new(struct id_gen *g, int64_t now_ms)
 {
     uint8_t r[10];
-    rng_bytes(r, sizeof r);
     pthread_mutex_lock(&g->mu);
+    if (g->left < sizeof r) {
+        rng_bytes(g->random, sizeof g->random);
+        g->left = sizeof g->random;
+    }
+    memcpy(r, g->random + sizeof g->random - g->left, sizeof r);
+    g->left -= sizeof r;
     if (now_ms > g->last_ms) {
         g->last_ms = now_ms;
         g->counter = ((uint32_t)r[0] << 24 | (uint32_t)r[1] << 16 | (uint32_t)r[2] << 8 | r[3]) &

@@ -19,6 +19,8 @@ struct id {
 
 struct id_gen {
     pthread_mutex_t mu;
+    uint8_t random[640]; /* the last `left` bytes are not used yet */
+    size_t left;
     int64_t last_ms;
     uint32_t counter; /* the 12 bits of rand_a and 14 more of rand_b */
 };

@@ -63,6 +63,22 @@ static void a_counter_that_runs_over_moves_the_time(void **state)
     id_gen_done(&g);
 }
 
+/* Of one millisecond too, each has random bytes of its own. */
+static void the_end_is_random(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    struct id_gen g;
+    struct id ids[N];
+    id_gen_init(&g);
+    for (int i = 0; i < N; i++) {
+        ids[i] = id_new(&g, 5000);
+        for (int k = 0; k < i; k++)
+            assert_memory_not_equal(ids[k].b + 10, ids[i].b + 10, 6);
+    }
+    id_gen_done(&g);
+}
+
 enum { THREADS = 4, EACH = 5000 };
 
 struct maker {
@@ -174,6 +190,7 @@ int main(void)
         cmocka_unit_test(version_7_as_the_rfc_lays_it_out),
         cmocka_unit_test(ids_grow_whatever_the_clock_does),
         cmocka_unit_test(a_counter_that_runs_over_moves_the_time),
+        cmocka_unit_test(the_end_is_random),
         cmocka_unit_test(threads_never_share_an_id),
         cmocka_unit_test(random_ids_are_version_4),
         cmocka_unit_test(text_there_and_back),
