@@ -123,6 +123,24 @@ static bool is_utf8(const unsigned char *p, size_t n)
     return p[0] < 0xF8 && cp >= least[n] && cp <= 0x10FFFF && (cp < 0xD800 || cp > 0xDFFF);
 }
 
+/* In every byte of a word the same. */
+#define EACH(byte_) ((byte_)*UINT64_C(0x0101010101010101))
+
+/* How far text goes on, by eights, without a control byte, a quote, a backslash or a byte above 0x7f. A byte's top bit
+ * is set where one is; where one was found, the bytes beside it may be wrong, and nobody asks for them. */
+static size_t ordinary(const unsigned char *p, const unsigned char *end)
+{
+    const unsigned char *from = p;
+    for (uint64_t w; (size_t)(end - p) >= sizeof w; p += sizeof w) {
+        memcpy(&w, p, sizeof w);
+        uint64_t quote = w ^ EACH('"'), slash = w ^ EACH('\\');
+        uint64_t odd = w | ((w - EACH(0x20)) & ~w) | ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash);
+        if ((odd & EACH(0x80)) != 0)
+            break;
+    }
+    return (size_t)(p - from);
+}
+
 /* Bytes above 0x7F are taken as they are, whole sequences only, so that a cut never falls into a character. */
 static bool string(struct scan *s, struct sink *k)
 {
@@ -130,7 +148,13 @@ static bool string(struct scan *s, struct sink *k)
         return false;
     bool full = false;
     while (s->p < s->end && *s->p != '"') {
+        if (k->out == NULL)
+            s->p += ordinary(s->p, s->end);
+        if (s->p == s->end)
+            return false;
         unsigned char c = *s->p;
+        if (c == '"')
+            break;
         if (c < 0x20)
             return false;
         if (c == '\\') {

@@ -38,6 +38,26 @@ static void test_values(void **state)
     assert_false(jscan_valid("1\0", 2, 8));
 }
 
+/* Each byte at each place of a string that is longer than what is looked at in one go. */
+static void test_long_strings(void **state)
+{
+    enum { LEN = 20 };
+    char s[LEN + 2];
+    (void)state;
+    for (size_t at = 1; at <= LEN; at++)
+        for (int c = 1; c < 256; c++) {
+            memset(s, 'a', sizeof s);
+            s[0] = s[LEN + 1] = '"';
+            s[at] = (char)c;
+            bool good = c >= 0x20 && c != '"' && c != '\\';
+            if (jscan_plain(s, sizeof s, 8) != (good && c < 0x80))
+                fail_msg("byte %#x at %zu: plain, or not", (unsigned)c, at);
+            if (c < 0x80 && jscan_valid(s, sizeof s, 8) != good)
+                fail_msg("byte %#x at %zu: valid, or not", (unsigned)c, at);
+            assert_false(jscan_valid(s, at + (c == '"' ? 0 : 1), 8)); /* it has no end */
+        }
+}
+
 static bool plain(const char *text)
 {
     return jscan_plain(text, strlen(text), 8);
@@ -115,8 +135,8 @@ static void test_signal_words(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_plain),
-                                       cmocka_unit_test(test_depth), cmocka_unit_test(test_members),
-                                       cmocka_unit_test(test_signal_words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),       cmocka_unit_test(test_plain),
+                                       cmocka_unit_test(test_long_strings), cmocka_unit_test(test_depth),
+                                       cmocka_unit_test(test_members),      cmocka_unit_test(test_signal_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
