@@ -114,17 +114,44 @@ static void on_assert(MDB_env *env, const char *text)
     abort();
 }
 
+/* An empty store under another name, whole and on disk before it is called data.mdb. LMDB would make it in place, and a
+ * power cut in the middle of its first two pages leaves a file that it refuses for ever. */
+static int make_data(struct store *s, int dir_fd, struct err *e)
+{
+    static const char temp[] = "data.mdb.new";
+    char path[sizeof s->path + sizeof temp + 1];
+    MDB_env *env;
+    int fd;
+    snprintf(path, sizeof path, "%s/%s", s->path, temp);
+    if (unlinkat(dir_fd, temp, 0) < 0 && errno != ENOENT)
+        return err_sys(e, ERR_IO, errno, "%s: cannot be removed", path);
+    int rc = mdb_env_create(&env);
+    if (rc != 0)
+        return store_fail(e, rc, "mdb_env_create", s->path);
+    rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    if (rc == 0)
+        rc = mdb_env_get_fd(env, &fd);
+    if (rc == 0 && fsync(fd) < 0)
+        rc = errno;
+    mdb_env_close(env);
+    if (rc == 0 && (renameat(dir_fd, temp, dir_fd, "data.mdb") < 0 || fsync(dir_fd) < 0))
+        rc = errno;
+    return rc == 0 ? 0 : store_fail(e, rc, "making a new store", s->path);
+}
+
 static int open_env(struct store *s, int dir_fd, struct err *e)
 {
     struct stat st;
     MDB_envinfo info;
     MDB_stat env_stat;
     const char *step = "open";
-    bool created = fstatat(dir_fd, "data.mdb", &st, 0) < 0;
     unsigned flags = MDB_NOTLS;
     flags |= s->opts.read_only ? MDB_RDONLY : 0;
     flags |= s->opts.unsafe_nosync ? MDB_NOSYNC : 0;
-    int rc = mdb_env_create(&s->env);
+    int rc = !s->opts.read_only && fstatat(dir_fd, "data.mdb", &st, 0) < 0 ? make_data(s, dir_fd, e) : 0;
+    if (rc < 0)
+        return rc;
+    rc = mdb_env_create(&s->env);
     if (rc != 0)
         return store_fail(e, rc, "mdb_env_create", s->path);
     mdb_env_set_userctx(s->env, s);
@@ -160,8 +187,6 @@ static int open_env(struct store *s, int dir_fd, struct err *e)
     rc = mdb_reader_check(s->env, &dead);
     if (rc != 0)
         return store_fail(e, rc, "mdb_reader_check", s->path);
-    if (created && (fsync(s->data_fd) < 0 || fsync(dir_fd) < 0))
-        return err_sys(e, ERR_IO, errno, "%s: sync of the new store", s->path);
     return 0;
 }
 

@@ -206,6 +206,22 @@ static off_t data_len(struct fixture *f)
     return st.st_size;
 }
 
+/* What a power cut in the middle of making a store leaves: no data.mdb, and a half of the other file. */
+static void test_half_made(void **state)
+{
+    struct fixture f;
+    struct err e;
+    (void)state;
+    fixture_init(&f, 1 << 20);
+    fixture_close(&f);
+    assert_int_equal(unlink(tmpdir_path(&f.dir, "queue/data.mdb")), 0);
+    tmpdir_write(&f.dir, "queue/data.mdb.new", "half");
+    fixture_open(&f);
+    assert_false(tmpdir_has(&f.dir, "queue/data.mdb.new"));
+    assert_ok(store_write_now(f.s, put_some, &f, &e), &e);
+    fixture_done(&f);
+}
+
 static void test_truncated(void **state)
 {
     struct fixture f;
@@ -313,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_descriptors_are_close_on_exec),
         cmocka_unit_test(test_private_files),
         cmocka_unit_test(test_not_a_store),
+        cmocka_unit_test(test_half_made),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_short_by_free_pages),
         cmocka_unit_test(test_read_only),
