@@ -16,6 +16,19 @@
 #include "base/hash.h"
 #include "base/num.h"
 
+/* The folder in which a folder was made, to disk: else a power cut may take the whole directory away, with all that was
+ * synced in it. */
+static int sync_above(const char *made, struct err *e)
+{
+    int fd = open(made, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int above = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc =
+        above < 0 || fsync(above) < 0 ? err_sys(e, ERR_IO, errno, "data directory: cannot sync above %s", made) : 0;
+    fd_close(&above);
+    fd_close(&fd);
+    return rc;
+}
+
 /* mkdir -p, each new folder 0700. */
 static int make_path(const char *path, struct err *e)
 {
@@ -28,7 +41,9 @@ static int make_path(const char *path, struct err *e)
             continue;
         char keep = *p;
         *p = '\0';
-        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+        if (mkdir(copy, 0700) == 0)
+            rc = sync_above(copy, e);
+        else if (errno != EEXIST)
             rc = err_sys(e, ERR_IO, errno, "data directory: cannot make %s", copy);
         *p = keep;
         if (keep == '\0')
@@ -273,16 +288,18 @@ int datadir_credentials(const struct datadir *d, struct api_key *ret, struct err
     int rc = file_read(d->fd, "credentials", &text);
     if (rc == ERR_NOTFOUND) {
         rc = make_credentials(d, e);
-        if (rc == 0)
-            rc = file_read(d->fd, "credentials", &text);
-    } else if (rc < 0) {
-        (void)err_sys(e, rc, errno, "data directory: cannot read credentials");
+        if (rc < 0)
+            goto out;
+        rc = file_read(d->fd, "credentials", &text);
     }
+    if (rc < 0)
+        (void)err_sys(e, rc, errno, "data directory: cannot read credentials");
     if (rc == 0 && (!ini_value(text.data, "aws_access_key_id", ret->id, sizeof ret->id) ||
                     !ini_value(text.data, "aws_secret_access_key", ret->secret, sizeof ret->secret)))
         rc = err_set(e, ERR_INVALID,
                      "data directory: the file credentials has no aws_access_key_id and aws_secret_access_key; "
                      "mend it, or remove it to have a new pair made");
+out:
     explicit_bzero(text.data, text.len);
     buf_done(&text);
     return rc;
