@@ -182,7 +182,7 @@ static void put_api(struct scrape *x)
         labelled(x, "code", classes[i], counter_read(&t->answers[i]));
     metrics_family(&x->o, METRIC_HTTP_REFUSALS);
     for (size_t i = 0; i < REFUSALS; i++)
-        labelled(x, "reason", refusal_name(i), counter_read(&t->refused[i]));
+        labelled(x, "reason", refusal_name((enum refusal)i), counter_read(&t->refused[i]));
     one(x, METRIC_HTTP_CONNECTIONS, x->connections);
     one(x, METRIC_HTTP_INFLIGHT, x->inflight);
     hist_read(&t->accept_us, &accept);

@@ -318,7 +318,8 @@ static int open_queue(struct queue **ret, struct store *s, const struct queue_op
     q->store = s;
     q->opts = *o;
     queue_set_history(q, o->history_payload, o->history_retention_ms, o->history_max_bytes);
-    q->pending_due_ms = q->history_due_ms = INT64_MAX;
+    q->pending_due_ms = INT64_MAX;
+    q->history_due_ms = INT64_MAX;
     TAILQ_INIT(&q->dirty_counts);
     pthread_mutex_init(&q->tally_mu, NULL);
     buf_init(&q->scratch, ATTEMPT_RECORD_MAX);

@@ -98,7 +98,7 @@ static void many_are_accepted_in_order_or_not_at_all(void **state)
     fix_open(&f);
     for (size_t i = 0; i < N; i++)
         in[i] = (struct queue_new){
-            .id = id_new(&f.ids, FIX_EPOCH), .fid = 1, .name = "f1", .payload = "abcde" + i, .payload_len = 1};
+            .id = id_new(&f.ids, FIX_EPOCH), .fid = 1, .name = "f1", .payload = &"abcde"[i], .payload_len = 1};
     struct id last = in[N - 1].id;
     in[N - 1].id = in[0].id; /* the last one fails, after the others were written */
     wait_init(&w);
