@@ -7,12 +7,25 @@
 /* Deepest nesting that jansson is sure to take. */
 enum { PLAIN_DEPTH_MAX = 2047 };
 
+/* jansson takes a NUL behind the value for the end of the text, and never looks at what follows. */
+static json_t *load(const char *p, size_t len, size_t flags, json_error_t *je)
+{
+    const char *nul = memchr(p, '\0', len), *line = p, *nl;
+    if (nul == NULL)
+        return json_loadb(p, len, flags, je);
+    *je = (json_error_t){.line = 1, .text = "a NUL"};
+    for (; (nl = memchr(line, '\n', (size_t)(nul - line))) != NULL; line = nl + 1)
+        je->line++;
+    je->column = (int)(nul - line) + 1;
+    return NULL;
+}
+
 /* Most texts are plain, and then no tree of them is needed. */
 static bool is_json(const void *p, size_t len, json_error_t *je)
 {
     if (jscan_plain(p, len, PLAIN_DEPTH_MAX))
         return true;
-    json_t *j = json_loadb(p, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, je);
+    json_t *j = load(p, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, je);
     json_decref(j);
     return j != NULL;
 }
@@ -37,7 +50,7 @@ int json_in_parse(struct json_in *in, const void *p, size_t len, struct err *e)
 {
     json_error_t je;
     *in = (struct json_in){0};
-    in->root = len ? json_loadb(p, len, JSON_REJECT_DUPLICATES, &je) : json_object();
+    in->root = len ? load(p, len, JSON_REJECT_DUPLICATES, &je) : json_object();
     if (!in->root)
         return len ? err_set(e, ERR_INVALID, "%s at line %d, column %d", je.text, je.line, je.column)
                    : err_set(e, ERR_NOMEM, "request body");

@@ -11,8 +11,9 @@
 
 #include "base/err.h"
 
-/* Is it a JSON text? Empty is fine (Lambda: the runtime gets {}). ERR_INVALID with the parser's words in e. Three
- * things that are JSON by the grammar are refused: numbers beyond a double, lone surrogate escapes, nesting over 2,048.
+/* Is it a JSON text? Empty is fine (Lambda: the runtime gets {}). ERR_INVALID with the parser's words in e. Four
+ * things that are JSON by the grammar are refused: numbers beyond a double, lone surrogate escapes, NULs escaped in the
+ * name of a member, nesting over 2,048.
  */
 int json_check_payload(const void *p, size_t len, struct err *e) BIDE_MUST_USE;
 

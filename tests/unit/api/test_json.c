@@ -22,6 +22,13 @@ static void test_payloads(void **state)
         if (json_check_payload(bad[i], strlen(bad[i]), &e) != ERR_INVALID || !e.text[0])
             fail_msg("%s was taken for JSON", bad[i]);
     assert_rc(json_check_payload("{}\0", 3, &e), ERR_INVALID);
+    assert_rc(json_check_payload("null\0", 5, &e), ERR_INVALID); /* to jansson a NUL there is the end */
+    assert_rc(json_check_payload("1 \0 x", 5, &e), ERR_INVALID);
+    assert_string_equal(e.text, "a NUL at line 1, column 3");
+    assert_rc(json_check_payload("[1]\n\n \0]", 8, &e), ERR_INVALID);
+    assert_string_equal(e.text, "a NUL at line 3, column 2");
+    assert_rc(json_check_line("[1]\0", 4, &e), ERR_INVALID);
+    assert_string_equal(e.text, "a NUL at column 4");
 }
 
 static void test_members(void **state)
@@ -47,6 +54,7 @@ static void test_members(void **state)
     assert_rc(json_in_parse(&in, "", 0, NULL), 0);
     json_in_done(&in);
     assert_rc(json_in_parse(&in, "[]", 2, NULL), ERR_INVALID);
+    assert_rc(json_in_parse(&in, "{}\0{", 4, NULL), ERR_INVALID);
     assert_rc(json_in_parse(&in, "{\"a\":1,\"a\":2}", 13, NULL), ERR_INVALID);
 }
 
