@@ -12,11 +12,23 @@ struct scan {
 /* A plain number: shorter than this, and its exponent of at most two digits. */
 enum { PLAIN_NUMBER_MAX = 64, PLAIN_EXPONENT_MAX = 2 };
 
-/* Where the decoded text of a string goes; out NULL: nowhere. */
+/* Where the decoded text of a string goes; out NULL: nowhere. NULs are left out. */
 struct sink {
     char *out;
     size_t len, cap;
+    bool full; /* a character did not fit, so none that follows is taken */
+    bool nul;  /* there was one */
 };
+
+/* One whole character. */
+static void sink_bytes(struct sink *k, const void *p, size_t n)
+{
+    k->full = k->full || k->out == NULL || k->len + n >= k->cap;
+    if (k->full)
+        return;
+    memcpy(k->out + k->len, p, n);
+    k->len += n;
+}
 
 static void sink_code_point(struct sink *k, uint32_t cp)
 {
@@ -41,10 +53,10 @@ static void sink_code_point(struct sink *k, uint32_t cp)
         u[3] = (char)(0x80 | (cp & 0x3F));
         n = 4;
     }
-    if (k->out == NULL || cp == 0 || k->len + n >= k->cap)
-        return;
-    memcpy(k->out + k->len, u, n);
-    k->len += n;
+    if (cp == 0)
+        k->nul = true;
+    else
+        sink_bytes(k, u, n);
 }
 
 static void blanks(struct scan *s)
@@ -141,12 +153,21 @@ static size_t ordinary(const unsigned char *p, const unsigned char *end)
     return (size_t)(p - from);
 }
 
+/* How many bytes belong to the character that begins at p, whether it is whole or not. What does not continue it is
+ * not its: after the stray bytes of another encoding the string goes on, and ends where it ends. */
+static size_t character(const unsigned char *p, const unsigned char *end, size_t whole)
+{
+    size_t n = 1;
+    while (n < whole && p + n < end && (p[n] & 0xC0) == 0x80)
+        n++;
+    return n;
+}
+
 /* Bytes above 0x7F are taken as they are, whole sequences only, so that a cut never falls into a character. */
 static bool string(struct scan *s, struct sink *k)
 {
     if (!take(s, '"'))
         return false;
-    bool full = false;
     while (s->p < s->end && *s->p != '"') {
         if (k->out == NULL)
             s->p += ordinary(s->p, s->end);
@@ -163,16 +184,11 @@ static bool string(struct scan *s, struct sink *k)
                 return false;
             continue;
         }
-        size_t n = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-        if ((size_t)(s->end - s->p) < n)
+        size_t whole = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+        size_t n = character(s->p, s->end, whole);
+        if (s->plain && c >= 0x80 && (n == 1 || n != whole || !is_utf8(s->p, n)))
             return false;
-        if (s->plain && c >= 0x80 && (n == 1 || !is_utf8(s->p, n)))
-            return false;
-        full = full || k->out == NULL || k->len + n >= k->cap;
-        if (!full) {
-            memcpy(k->out + k->len, s->p, n);
-            k->len += n;
-        }
+        sink_bytes(k, s->p, n);
         s->p += n;
     }
     return take(s, '"');
@@ -255,7 +271,7 @@ static bool object(struct scan *s, struct jscan_member *want, size_t n_want, int
         blanks(s);
         if (!take(s, ':'))
             return false;
-        struct jscan_member *m = find(want, n_want, key);
+        struct jscan_member *m = name.full || name.nul ? NULL : find(want, n_want, key);
         if (m != NULL)
             *(to = &kept) = (struct sink){.out = m->out, .cap = m->cap};
         if (!value(s, to, depth + 1))

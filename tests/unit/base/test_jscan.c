@@ -123,6 +123,55 @@ static void test_members(void **state)
     assert_string_equal(a, "");
 }
 
+static bool members(const char *text, struct jscan_member *m)
+{
+    return jscan_object(text, strlen(text), 8, m, 2);
+}
+
+/* What a cut leaves is the beginning, however the characters are written. */
+static void test_cuts(void **state)
+{
+    (void)state;
+    char a[8], b[4];
+    struct jscan_member m[] = {{.key = "a", .out = a, .cap = sizeof a}, {.key = "b", .out = b, .cap = sizeof b}};
+    assert_true(members("{\"b\":\"x\\u20acyz\"}", m));
+    assert_string_equal(b, "x");
+    assert_true(members("{\"b\":\"x\xe2\x82\xac\\u0079z\"}", m));
+    assert_string_equal(b, "x");
+}
+
+/* A lone byte of another encoding, as "\xe9" is Latin-1's e with an accent, takes nothing with it. */
+static void test_other_encodings(void **state)
+{
+    (void)state;
+    char a[8], b[4];
+    struct jscan_member m[] = {{.key = "a", .out = a, .cap = sizeof a}, {.key = "b", .out = b, .cap = sizeof b}};
+    assert_true(members("{\"a\":\"caf\xe9\",\"b\":\"x\"}", m));
+    assert_string_equal(a, "caf\xe9");
+    assert_string_equal(b, "x");
+    assert_true(members("{\"a\":\"\xf0\x9f\\n\"}", m));
+    assert_string_equal(a, "\xf0\x9f\n");
+    assert_false(valid("\"\xe9\n\"", 8));
+    assert_false(jscan_valid("\"\xe9\0\"", 4, 8));
+}
+
+/* A name that begins as a wanted one, or that holds a NUL, is another name. */
+static void test_other_names(void **state)
+{
+    (void)state;
+    char a[8], b[4];
+    struct jscan_member m[] = {{.key = "twelve-bytes", .out = a, .cap = sizeof a},
+                               {.key = "fifteen-bytes-x", .out = b, .cap = sizeof b}};
+    assert_true(members("{\"twelve-bytes\xf0\x9f\x98\x80\":\"1\",\"fifteen-bytes-xy\":\"2\"}", m));
+    assert_string_equal(a, "");
+    assert_string_equal(b, "");
+    assert_true(members("{\"twelve-bytes\\u0000\":\"1\"}", m));
+    assert_string_equal(a, "");
+    assert_true(members("{\"twelve-bytes\":\"1\",\"fifteen-bytes-x\":\"2\"}", m));
+    assert_string_equal(a, "1");
+    assert_string_equal(b, "2");
+}
+
 static void test_signal_words(void **state)
 {
     (void)state;
@@ -137,6 +186,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),       cmocka_unit_test(test_plain),
                                        cmocka_unit_test(test_long_strings), cmocka_unit_test(test_depth),
-                                       cmocka_unit_test(test_members),      cmocka_unit_test(test_signal_words)};
+                                       cmocka_unit_test(test_members),      cmocka_unit_test(test_cuts),
+                                       cmocka_unit_test(test_other_names),  cmocka_unit_test(test_other_encodings),
+                                       cmocka_unit_test(test_signal_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
