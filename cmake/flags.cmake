@@ -25,6 +25,11 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWith
   target_compile_options(bide_flags INTERFACE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
   target_link_options(bide_flags INTERFACE -Wl,-z,relro,-z,now)
 endif()
+# What a fuzzer is guided by: every function of ours counts its edges, not only those of the fuzz target itself.
+if(BIDE_FUZZ)
+  target_compile_options(bide_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(bide_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(BIDE_COVERAGE)
   target_compile_options(bide_flags INTERFACE --coverage)
   target_link_options(bide_flags INTERFACE --coverage)
