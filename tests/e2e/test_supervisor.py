@@ -1,5 +1,7 @@
 """What a supervisor hears: ready, state in words, signs of life from the engine, stopping."""
+import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -123,6 +125,39 @@ def test_a_stop_for_the_whole_group():
                 p.wait()
         told = [line for line in open(d + "/log").read().splitlines() if "signal=" in line]
         expect(len(told) == 1 and "stopping signal=15" in told[0], told)
+
+
+def engine_of(pid):
+    """The child in this pid namespace: boxes have their own."""
+    for kid in open("/proc/%d/task/%d/children" % (pid, pid)).read().split():
+        with contextlib.suppress(OSError):  # it is gone
+            if re.search("^NSpid:\t[0-9]+$", open("/proc/%s/status" % kid).read(), re.M):
+                return int(kid)
+    return None
+
+
+def test_a_stop_during_the_start():
+    """The engine exists and does not look for signals yet: it is told when it does, and all of it ends well."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as d:
+        os.chmod(d, 0o711)
+
+        def early():
+            with open(d + "/log", "wb") as log:
+                p = subprocess.Popen([PREFIX + "/bin/bided", "--data", d + "/data", "--listen", "127.0.0.1:0"], stdout=log, stderr=log,
+                                     stdin=subprocess.DEVNULL)
+            engine = until(lambda: engine_of(p.pid), what="the engine", step=0)
+            os.kill(engine, signal.SIGSTOP)
+            if not os.path.exists(d + "/data/endpoint"):
+                return p, engine
+            p.kill()
+            p.wait()
+            return None
+
+        p, engine = until(early, what="the engine before it is ready", step=0)
+        p.terminate()
+        os.kill(engine, signal.SIGCONT)
+        expect(p.wait(60) == 0, p.returncode, open(d + "/log").read())
+        expect("error" not in open(d + "/log").read(), open(d + "/log").read())
 
 
 def test_too_few_descriptors():

@@ -200,10 +200,22 @@ static _Noreturn void become_engine(struct opened *p, int sock, int reload_sock,
     exit(status);
 }
 
+/* A stop that comes while the two processes begin waits until both look for it: the engine would die of it, which looks
+ * like a crash to the other. Before the fork nothing has begun, and the process just ends. */
+static void hold_stop(void)
+{
+    sigset_t s;
+    (void)sigemptyset(&s);
+    (void)sigaddset(&s, SIGTERM);
+    (void)sigaddset(&s, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &s, NULL);
+}
+
 static int run(struct opened *p, struct err *e)
 {
     int sv[2], reload[2];
     pid_t parent = getpid();
+    hold_stop();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, reload) < 0)
         return die(e, err_sys(e, ERR_IO, errno, "socketpair"));

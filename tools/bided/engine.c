@@ -299,6 +299,16 @@ static void on_reload(int fd, int what, void *arg)
         log_info("engine", "settings reloaded changed=%d", n_live);
 }
 
+/* Held since before the fork (bided.c). For this thread only: those that exist already do not want them. */
+static void let_stop_in(void)
+{
+    sigset_t s;
+    (void)sigemptyset(&s);
+    (void)sigaddset(&s, SIGTERM);
+    (void)sigaddset(&s, SIGINT);
+    (void)pthread_sigmask(SIG_UNBLOCK, &s, NULL);
+}
+
 static int start(struct engine *g, bool unclean, struct err *e)
 {
     int rc = open_front(g, unclean, e);
@@ -330,7 +340,9 @@ static int start(struct engine *g, bool unclean, struct err *e)
     rc = watchdog_start(&g->watchdog, notify_watchdog_ms(), &about);
     if (rc < 0)
         return err_set(e, rc, "out of memory");
-    return datadir_endpoint(g->o->dir_fd, g->o->listen->url, e);
+    rc = datadir_endpoint(g->o->dir_fd, g->o->listen->url, e);
+    let_stop_in();
+    return rc;
 }
 
 static void shut(struct engine *g)
