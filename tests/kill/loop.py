@@ -15,7 +15,7 @@ import threading
 import time
 
 from history import US, History, Judge, Policy, numbers, read_client_log, read_effects
-from rig import PROGRAMS, Failed, Killed, children, mono_us, until
+from rig import PROGRAMS, Failed, Killed, mono_us, until
 
 # Waits of some milliseconds, so that retries come and are due again while bided is killed.
 FIRST_WAIT_MS = 30
@@ -153,13 +153,10 @@ class Batch:
 
     def kill_box(self):
         """A box's init or a process in it, while bided lives on; it is not started anew."""
-        boxes = self.b.boxes()
-        if not boxes:
+        workers = self.b.workers()
+        if not workers:
             return
-        pid = self.rng.choice(boxes)
-        inside = children(pid)
-        if inside and self.rng.random() < 0.5:
-            pid = inside[0]
+        pid = self.rng.choice(self.rng.choice(workers))
         began = mono_us()
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -203,8 +200,6 @@ class Batch:
 
     def cycle(self):
         how, moment = choose(self.rng, KILLS), choose(self.rng, MOMENTS)
-        if how == "box" and moment == "recovery":
-            moment = "later"  # what is there earlier is the box that tries the fences: without it bided rightly does not start
         self.counts[how] = self.counts.get(how, 0) + 1
         self.counts[moment] = self.counts.get(moment, 0) + 1
         if how == "twice":

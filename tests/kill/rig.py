@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -40,9 +41,9 @@ def children(pid):
     return []
 
 
-def comm(pid):
+def about(pid, what):
     with contextlib.suppress(OSError):
-        return open("/proc/%d/comm" % pid).read().strip()
+        return open("/proc/%d/%s" % (pid, what)).read()
     return ""
 
 
@@ -81,11 +82,13 @@ class Killed(Bided):
         return self
 
     def engine(self):
-        """None while there is none yet."""
-        return next((p for p in children(self.proc.pid) if comm(p) == "bided"), None)
+        """The child in this pid namespace (boxes have their own); None while there is none yet."""
+        return next((p for p in children(self.proc.pid) if re.search("^NSpid:\t[0-9]+$", about(p, "status"), re.M)), None)
 
-    def boxes(self):
-        return [p for p in children(self.proc.pid) if comm(p) != "bided"]
+    def workers(self):
+        """(init, runtime) of each box that runs one. The box that tries the fences at the start is none: without it bided
+        rightly does not start."""
+        return [(p, kids[0]) for p in children(self.proc.pid) for kids in [children(p)] if kids and about(kids[0], "comm") == "bootstrap\n"]
 
     def kill(self, pid=None):
         """The interval in which it died."""
