@@ -7,10 +7,11 @@ BUILD = os.environ.get("BENCH_BUILD") or os.path.join(TOP, "build", "bench")
 RESULTS = os.path.join(BUILD, "results")
 # Data directories, on the disk that is measured.
 SCRATCH = os.environ.get("BENCH_DIR", "/var/tmp")
+TINY = bool(os.environ.get("BENCH_TINY"))
 
 
 def _number(name, default, tiny):
-    return int(os.environ.get(name) or (tiny if os.environ.get("BENCH_TINY") else default))
+    return int(os.environ.get(name) or (tiny if TINY else default))
 
 
 RUNS = _number("BENCH_RUNS", 5, 1)           # interleaved repetitions; medians are of these
