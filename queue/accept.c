@@ -133,7 +133,6 @@ int queue_accept_many(struct queue *q, const struct queue_new *in, size_t n, que
     x->ev = (struct event *)(x + 1);
     x->in = (struct queue_new *)(x->ev + n);
     char *at = (char *)(x->in + n);
-    memset(x->ev, 0, n * sizeof *x->ev);
     for (size_t i = 0; i < n; i++) {
         struct queue_new *to = &x->in[i];
         *to = in[i];

@@ -28,6 +28,7 @@ struct fix {
     struct queue *q;
     struct queue_opts opts;
     int (*fault)(enum store_fault at, void *arg);
+    uint64_t reserve_bytes;
     uint64_t recovered;
     uint64_t next_run;
     /* What on_ready told; written on the store thread before the completion that is waited for, or right behind it. */
@@ -90,8 +91,12 @@ static TEST_UNUSED void fix_fatal(const struct err *e, void *arg)
 static TEST_UNUSED void fix_start(struct fix *f)
 {
     struct err e = {0};
-    struct store_opts so = {
-        .max_bytes = 256u << 20, .unsafe_nosync = true, .fault = f->fault, .on_fatal = fix_fatal, .arg = f};
+    struct store_opts so = {.max_bytes = 256u << 20,
+                            .reserve_bytes = f->reserve_bytes,
+                            .unsafe_nosync = true,
+                            .fault = f->fault,
+                            .on_fatal = fix_fatal,
+                            .arg = f};
     assert_ok(store_open(&f->store, tmpdir_path(&f->dir, "queue"), &so, &e), &e);
     f->opts.clock = &f->clock;
     assert_ok(queue_open(&f->q, f->store, &f->opts, &e), &e);

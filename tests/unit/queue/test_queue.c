@@ -121,6 +121,27 @@ static void many_are_accepted_in_order_or_not_at_all(void **state)
     fix_close(&f);
 }
 
+/* A thousand small events are no small op: the reserve is for those that are in already. */
+static void many_do_not_take_the_reserve(void **state)
+{
+    (void)state;
+    static struct queue_new in[QUEUE_ACCEPT_MAX];
+    struct fix f;
+    struct wait w;
+    fix_open(&f);
+    f.reserve_bytes = 511u << 19; /* half a megabyte short of the map */
+    fix_reopen(&f);
+    for (size_t i = 0; i < QUEUE_ACCEPT_MAX; i++)
+        in[i] = (struct queue_new){
+            .id = id_new(&f.ids, FIX_EPOCH), .fid = 1, .name = "f1", .payload = "1", .payload_len = 1};
+    wait_init(&w);
+    assert_rc(wait_end(&w, queue_accept_many(f.q, in, QUEUE_ACCEPT_MAX, wait_event, &w)), ERR_FULL);
+    wait_init(&w);
+    assert_rc(wait_end(&w, queue_accept_many(f.q, in, QUEUE_ACCEPT_MAX / 4, wait_event, &w)), 0);
+    assert_int_equal(see_books(&f).accepted, QUEUE_ACCEPT_MAX / 4);
+    fix_close(&f);
+}
+
 static void success(void **state)
 {
     (void)state;
@@ -521,6 +542,7 @@ int main(void)
         cmocka_unit_test(names_over_their_limit_are_refused),
         cmocka_unit_test(an_id_is_accepted_once),
         cmocka_unit_test(many_are_accepted_in_order_or_not_at_all),
+        cmocka_unit_test(many_do_not_take_the_reserve),
         cmocka_unit_test(success),
         cmocka_unit_test(history_keeps_payloads_when_asked),
         cmocka_unit_test(retries_then_death),
