@@ -119,6 +119,11 @@ bool lines_is_json(const void *p, size_t len, char *why, size_t cap)
     json_error_t je;
     if (jscan_plain(p, len, PLAIN_DEPTH_MAX))
         return true; /* as most is, and then no tree of it is needed */
+    const char *nul = memchr(p, '\0', len);
+    if (nul != NULL) { /* which jansson would take for the end of the text */
+        (void)snprintf(why, cap, "a NUL (column %zu)", (size_t)(nul - (const char *)p) + 1);
+        return false;
+    }
     json_t *v = json_loadb(p, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &je);
     if (v == NULL)
         (void)snprintf(why, cap, "%s (column %d)", je.text, je.column);

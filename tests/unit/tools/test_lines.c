@@ -72,11 +72,13 @@ static void test_bad(void **state)
     expect_line(&l, 4, "3"); /* the rest can still be looked at */
     lines_close(&l);
     /* What only a parser can tell of, and what it refuses. */
-    static const char odd[] = "\"\\ud83d\\ude00\"\n1e999\n\"\\ud800\"\n\"\xff\"\n";
+    static const char odd[] = "\"\\ud83d\\ude00\"\n1e999\n\"\\ud800\"\n\"\xff\"\n1\0 x\n";
     l = from(&d, odd, sizeof odd - 1);
     expect_line(&l, 1, "\"\\ud83d\\ude00\"");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         assert_int_equal(lines_next(&l, &e), ERR_INVALID);
+    assert_non_null(strstr(e.text, "line 5 is no JSON: a NUL (column 2)"));
+    assert_int_equal(lines_next(&l, &e), 0);
     lines_close(&l);
     assert_int_equal(lines_open(&l, "/nonexistent/x", &e), ERR_IO);
     assert_err(lines_open(&l, d.path, &e), ERR_INVALID, &e, "is a folder");
