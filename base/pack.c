@@ -181,7 +181,9 @@ int unpack_init(struct unpack *u, const void *data, size_t len)
     if (rc != MSGPACK_UNPACK_SUCCESS || off != len || m->data.type != MSGPACK_OBJECT_ARRAY) {
         msgpack_unpacked_destroy(m);
         free(m);
-        return rc == MSGPACK_UNPACK_NOMEM_ERROR ? ERR_NOMEM : ERR_CORRUPT;
+        /* The form is right, the scan has said so: what the library calls an error of it is that it had no memory. A
+         * record must not pass for damaged because of that. */
+        return rc != MSGPACK_UNPACK_SUCCESS ? ERR_NOMEM : ERR_CORRUPT;
     }
     u->zone = m;
     u->item[0] = &m->data;
