@@ -381,13 +381,20 @@ int store_submit(struct store *s, struct store_op *op)
     return 0;
 }
 
+/* With the library's own words where the system has refused something. */
+static int failed_now(struct store *s, const char *what, int r, struct err *e)
+{
+    bool known = r == ERR_IO && s->bad_step != NULL;
+    return err_set(e, r, "%s: %s: %s", s->path, what, known ? mdb_strerror(s->bad_rc) : err_name(r));
+}
+
 int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
 {
     struct store_txn t;
     BIDE_ASSERT(!s->started && !s->opts.read_only, "store_write_now with the store thread running, or read-only");
     int r = store_txn_begin(s, &t);
     if (r < 0)
-        return err_set(e, r, "%s: cannot begin a transaction (%s)", s->path, err_name(r));
+        return failed_now(s, "cannot begin a transaction", r, e);
     hooks_begin(s);
     r = fn(&t, arg);
     if (t.broken < 0)
@@ -399,7 +406,7 @@ int store_write_now(struct store *s, store_run_cb *fn, void *arg, struct err *e)
     }
     bool known;
     r = finish(&t, 1, &known);
-    return r == 0 ? 0 : err_set(e, r, "%s: commit failed (%s)", s->path, err_name(r));
+    return r == 0 ? 0 : failed_now(s, "commit failed", r, e);
 }
 
 void store_histograms(struct store *s, struct hist_view *ret_commit_us, struct hist_view *ret_commit_ops)
