@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* By way of a copy: callers wrap an error by passing e->text as an argument. */
 BIDE_PRINTF(4, 0) static void fill(struct err *e, int code, int sys, const char *fmt, va_list ap)
@@ -50,6 +51,12 @@ const char *err_name(int code)
     if (code > 0 || code <= -(int)(sizeof names / sizeof names[0]))
         return "ERR_UNKNOWN";
     return names[-code];
+}
+
+void bide_no_memory(const char *what)
+{
+    (void)fprintf(stderr, "bide: out of memory (%s); ending: a start goes on from what is on disk\n", what);
+    _exit(BIDE_EXIT_NO_MEMORY);
 }
 
 void bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...)

@@ -31,6 +31,11 @@ struct err {
     char text[400]; /* what failed, for a person; no trailing newline */
 };
 
+/* Out of memory where nothing can be refused any more: one line on stderr, and the end with BIDE_EXIT_NO_MEMORY. What
+ * is on disk is whole, and a start goes on from it. */
+enum { BIDE_EXIT_NO_MEMORY = 5 };
+_Noreturn void bide_no_memory(const char *what);
+
 #define BIDE_PRINTF(fmt_, first_) __attribute__((format(printf, fmt_, first_)))
 #define BIDE_MUST_USE             __attribute__((warn_unused_result))
 

@@ -70,7 +70,8 @@ void sha256_free(struct sha256 *h)
 
 void sha256_sum(const void *p, size_t n, uint8_t out[SHA256_LEN])
 {
-    BIDE_ASSERT(EVP_Digest(p, n, out, NULL, md(), NULL) == 1, "digest");
+    if (EVP_Digest(p, n, out, NULL, md(), NULL) != 1)
+        bide_no_memory("digest");
 }
 
 static EVP_MD_CTX *hmac_context(void)
@@ -79,7 +80,8 @@ static EVP_MD_CTX *hmac_context(void)
     EVP_MD_CTX *ctx = pthread_getspecific(hmac_key);
     if (ctx == NULL) {
         ctx = EVP_MD_CTX_new();
-        BIDE_ASSERT(ctx != NULL && pthread_setspecific(hmac_key, ctx) == 0, "out of memory for a digest");
+        if (ctx == NULL || pthread_setspecific(hmac_key, ctx) != 0)
+            bide_no_memory("digest");
     }
     return ctx;
 }

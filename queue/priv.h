@@ -5,6 +5,9 @@
 #include <bsd/sys/queue.h>
 #include <pthread.h>
 #include <stdatomic.h>
+
+#include "base/err.h"
+#define uthash_fatal(what_) bide_no_memory("counters of a function") /* its own way out says nothing */
 #include <uthash.h>
 
 #include "codec.h"

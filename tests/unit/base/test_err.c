@@ -75,30 +75,56 @@ static void every_code_has_its_name(void **state)
     assert_string_equal(err_name(INT_MIN), "ERR_UNKNOWN");
 }
 
-static void a_broken_assertion_says_what_and_aborts(void **state)
+static void assert_less_than_3(int n)
 {
-    (void)state;
-    int p[2];
+    BIDE_ASSERT(n < 3, "n is %d", n);
+}
+
+static void have_no_memory(int n)
+{
+    (void)n;
+    bide_no_memory("a thing");
+}
+
+/* Its wait status; what it says on stderr goes into text. */
+static int last_words(void (*end)(int n), char *text, size_t cap)
+{
+    int p[2], status;
     assert_int_equal(pipe(p), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         (void)dup2(p[1], STDERR_FILENO);
         (void)signal(SIGABRT, SIG_DFL);
-        int n = 3;
-        BIDE_ASSERT(n < 3, "n is %d", n);
+        end(3);
         _exit(0);
     }
     (void)close(p[1]);
-    char text[1024];
     size_t len = 0;
     ssize_t k;
-    while (len < sizeof text - 1 && (k = read(p[0], text + len, sizeof text - 1 - len)) > 0)
+    while (len < cap - 1 && (k = read(p[0], text + len, cap - 1 - len)) > 0)
         len += (size_t)k;
     text[len] = '\0';
     (void)close(p[0]);
-    int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void no_memory_is_said_and_ends(void **state)
+{
+    char text[1024];
+    (void)state;
+    int status = last_words(have_no_memory, text, sizeof text);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), BIDE_EXIT_NO_MEMORY);
+    assert_non_null(strstr(text, "out of memory (a thing)"));
+}
+
+static void a_broken_assertion_says_what_and_aborts(void **state)
+{
+    char text[1024];
+    (void)state;
+    int status = last_words(assert_less_than_3, text, sizeof text);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     assert_non_null(strstr(text, "test_err.c"));
     assert_non_null(strstr(text, "n < 3: n is 3\n"));
@@ -113,6 +139,7 @@ int main(void)
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(an_error_may_wrap_its_own_text),
         cmocka_unit_test(every_code_has_its_name),
+        cmocka_unit_test(no_memory_is_said_and_ends),
         cmocka_unit_test(a_broken_assertion_says_what_and_aborts),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);
