@@ -195,6 +195,18 @@ int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct lette
     return rc < 0 ? rc : letter_decode(place, v, ret);
 }
 
+int letter_read(struct dlq *d, struct store_txn *t, struct slice key, struct slice val, struct letter *ret_letter,
+                struct event *ret_ev)
+{
+    int rc = letter_decode(key, val, ret_letter);
+    return rc < 0 ? rc : queue_event_in(d->queue, t, ret_letter->seq, ret_ev);
+}
+
+bool is_unreadable(int rc)
+{
+    return rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_NOTFOUND;
+}
+
 uint64_t place_of(struct slice key)
 {
     return key.len == 8 ? store_get_u64(key.p) : UINT64_MAX;
@@ -249,8 +261,13 @@ int dlq_list(struct dlq *d, const struct dlq_filter *f, uint64_t cursor, uint32_
             break;
         }
         looked++;
-        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0 || !listed(f, &l, &ev))
+        int own = letter_read(d, t, k, v, &l, &ev);
+        if (is_unreadable(own) || (own == 0 && !listed(f, &l, &ev)))
             continue; /* what cannot be read is told by verify */
+        if (own < 0) {
+            rc = own;
+            break;
+        }
         show(&l, &ev, cb, arg);
         shown++;
     }

@@ -54,6 +54,12 @@ int totals_decode(struct slice val, struct totals *ret) BIDE_MUST_USE;
 /* dlq.c */
 int dlq_totals_in(struct dlq *d, struct store_txn *t, struct totals *ret) BIDE_MUST_USE;
 int letter_of_seq(struct dlq *d, struct store_txn *t, uint64_t seq, struct letter *ret) BIDE_MUST_USE;
+/* A letter under the cursor, and its event. */
+int letter_read(struct dlq *d, struct store_txn *t, struct slice key, struct slice val, struct letter *ret_letter,
+                struct event *ret_ev) BIDE_MUST_USE;
+/* Such a code is of the record itself, which walks pass by; any other is of the moment, and passing by would skip a
+ * letter that is whole. */
+bool is_unreadable(int rc);
 uint64_t place_of(struct slice key);
 /* What a letter is counted with. */
 uint64_t letter_bytes(size_t payload_len, const struct attempt *attempts, size_t n);

@@ -116,8 +116,13 @@ static int chunk_run(struct store_txn *t, void *arg)
             break;
         }
         from++;
-        if (letter_decode(k, v, &l) < 0 || queue_event_in(d->queue, t, l.seq, &ev) < 0)
+        rc = letter_read(d, t, k, v, &l, &ev);
+        if (is_unreadable(rc)) {
+            rc = 0;
             continue;
+        }
+        if (rc < 0)
+            break;
         if (goes(x, &l, &ev)) {
             rc = remove_letter(d, t, &l, &ev);
             x->n += rc == 0;

@@ -102,7 +102,7 @@ static int one_run(struct store_txn *t, void *arg)
 /* Why a letter stays behind while the others go on; anything else is the store's trouble and stops all. */
 static bool is_letters_own(int rc)
 {
-    return rc == ERR_NOTFOUND || rc == ERR_CONFLICT || rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_TOOBIG;
+    return rc == ERR_CONFLICT || rc == ERR_TOOBIG || is_unreadable(rc);
 }
 
 static int replay_from(struct replay_op *x, struct store_txn *t, struct store_cursor *c)
@@ -125,11 +125,12 @@ static int replay_from(struct replay_op *x, struct store_txn *t, struct store_cu
             x->r.cursor = place;
             break;
         }
-        if (letter_decode(k, v, &l) < 0 || queue_event_in(x->d->queue, t, l.seq, &ev) < 0 ||
-            !letter_matches(&x->f, &ev))
-            continue; /* what cannot be read is told by verify */
         buf_clear(&payload);
-        int own = look_up(x, t, &ev, &fid, &payload);
+        int own = letter_read(x->d, t, k, v, &l, &ev);
+        if (is_unreadable(own) || (own == 0 && !letter_matches(&x->f, &ev)))
+            continue; /* what cannot be read is told by verify */
+        if (own == 0)
+            own = look_up(x, t, &ev, &fid, &payload);
         if (is_letters_own(own)) {
             x->r.skipped++;
             continue;
