@@ -231,12 +231,16 @@ bool code_present(struct registry *r, const char *sha256)
            fstatat(r->code_fd, zip, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
+/* The folder loses its name first, and in one step: were it taken apart under it and the disk failed halfway, the same
+ * bytes added again would find it there and take it for whole. What is left of it goes at the next start. */
 void code_remove(struct registry *r, const char *sha256)
 {
-    char zip[CODE_NAME_MAX];
+    char zip[CODE_NAME_MAX], old[CODE_NAME_MAX];
     zip_name(sha256, zip);
+    (void)snprintf(old, sizeof(old), ".old-%.32s", sha256);
     (void)!file_remove_tree(r->code_fd, zip);
-    (void)!file_remove_tree(r->code_fd, sha256);
+    if (file_remove_tree(r->code_fd, old) == 0 && renameat(r->code_fd, sha256, r->code_fd, old) == 0)
+        (void)!file_remove_tree(r->code_fd, old);
 }
 
 int registry_code_read(struct registry *r, const char *sha256, struct buf *b)

@@ -12,11 +12,12 @@
 
 enum { SWEEP_MAX = 256 }; /* packages one registry_sweep looks at */
 
-/* "<64 hex>", "<64 hex>.zip", or what a durable write leaves beside them; ".new-..." is an unpacking cut short.
- * Anything else was not put there by us and is not ours to remove. */
+/* "<64 hex>", "<64 hex>.zip", or what a durable write leaves beside them; ".new-..." is an unpacking cut short,
+ * ".old-..." a removal. Anything else was not put there by us and is not ours to remove. */
 static bool is_ours(const char *name)
 {
-    return strncmp(name, ".new-", 5) == 0 || strspn(name, "0123456789abcdef") >= SHA256_HEX_LEN ||
+    return strncmp(name, ".new-", 5) == 0 || strncmp(name, ".old-", 5) == 0 ||
+           strspn(name, "0123456789abcdef") >= SHA256_HEX_LEN ||
            (name[0] == '.' && strspn(name + 1, "0123456789abcdef") >= SHA256_HEX_LEN);
 }
 
