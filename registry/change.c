@@ -167,7 +167,10 @@ static int sum_reserved(struct store_txn *t, struct registry *r, const char *but
     *ret = 0;
     for (rc = store_cursor_seek(cur, NULL, 0, &key, &val); rc == 0; rc = store_cursor_next(cur, &key, &val)) {
         const struct function *f;
-        if (function_decode(val.p, val.len, &f) < 0)
+        rc = function_decode(val.p, val.len, &f);
+        if (rc == ERR_NOMEM)
+            break;
+        if (rc < 0)
             continue; /* unreadable: not served, so it holds no concurrency */
         if (f->reserved > 0 && strcmp(f->name, but) != 0)
             *ret += f->reserved;
@@ -306,6 +309,14 @@ static void change_free(struct change *c)
     free(c);
 }
 
+/* No room, or no memory: it is tried again with each sweep. */
+static void complete_later(struct registry *r, const char *name, int err)
+{
+    log_warn("registry", "a function stays pending for now name=%s err=%s", name, err_name(err));
+    atomic_store(&r->unfinished, true);
+    sweep_wanted(r);
+}
+
 /* The store thread, after the commit. */
 static void on_done(int err, void *arg)
 {
@@ -324,7 +335,7 @@ static void on_done(int err, void *arg)
         tell(r, c->made, false);
     }
     if (c->kind == COMPLETE && err < 0 && err != ERR_NOTFOUND && err != ERR_CONFLICT)
-        log_error("registry", "a function stays pending until the next start name=%s err=%s", c->name, err_name(err));
+        complete_later(r, c->name, err);
     if (err < 0 && c->err.code == 0)
         (void)err_set(&c->err, err, "function %s: %s", c->name, err_name(err));
     if (c->cb)
@@ -374,7 +385,19 @@ void change_complete(struct registry *r, const struct function *f)
     }
     /* Closing: the next registry_open completes it. */
     if (rc < 0 && rc != ERR_SHUTDOWN)
-        log_error("registry", "a function stays pending until the next start name=%s err=%s", f->name, err_name(rc));
+        complete_later(r, f->name, rc);
+}
+
+void change_complete_all(struct registry *r)
+{
+    char after[FUNCTION_NAME_MAX + 1] = "";
+    const struct function *f;
+    while (registry_list(r, after, &f, 1) == 1) {
+        memcpy(after, f->name, sizeof(after));
+        if (f->state == FUNCTION_PENDING || f->update == UPDATE_IN_PROGRESS)
+            change_complete(r, f);
+        function_unref(f);
+    }
 }
 
 static int set_text(char *out, size_t cap, const char *s, unsigned bit, unsigned *given)

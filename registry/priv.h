@@ -47,8 +47,9 @@ struct registry {
     struct pin *pins;
     unsigned holds; /* while there is one no package is removed */
 
-    bool keep_all;         /* a record cannot be read, so nobody knows which package it names; set at open */
-    atomic_bool sweep_due; /* a package may have lost the last that needed it */
+    bool keep_all;          /* a record cannot be read, so nobody knows which package it names; set at open */
+    atomic_bool unfinished; /* a create or an update could not be completed: the next sweep does it */
+    atomic_bool sweep_due;  /* a package may have lost the last that needed it */
     char (*doubtful)[SHA256_HEX_LEN + 1]; /* found unneeded by the last registry_sweep; only its own */
     size_t n_doubtful;
 };
@@ -68,6 +69,8 @@ int record_put(struct store_txn *t, struct registry *r, const struct function *f
 
 /* Submit the op that makes a pending function active, or an update successful. */
 void change_complete(struct registry *r, const struct function *f);
+/* The same for each that is left pending. */
+void change_complete_all(struct registry *r);
 
 /* Is the unpacked code there? */
 bool code_present(struct registry *r, const char *sha256);

@@ -279,7 +279,7 @@ int registry_open(struct registry **ret, struct store *s, const struct registry_
 {
     struct registry *r = calloc(1, sizeof(*r));
     if (!r)
-        return err_set(e, ERR_NOMEM, "registry");
+        return err_set(e, ERR_NOMEM, "registry: out of memory");
     r->store = s;
     r->clock = o->clock;
     r->code_fd = o->code_fd;

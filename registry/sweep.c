@@ -133,7 +133,11 @@ bool registry_sweep_due(const struct registry *r)
 
 void registry_sweep(struct registry *r)
 {
-    if (!atomic_exchange(&r->sweep_due, false) || r->keep_all)
+    if (!atomic_exchange(&r->sweep_due, false))
+        return;
+    if (atomic_exchange(&r->unfinished, false))
+        change_complete_all(r);
+    if (r->keep_all)
         return;
     char(*now)[SHA256_HEX_LEN + 1] = calloc(SWEEP_MAX, sizeof(*now));
     size_t n = now ? find_unneeded(r, now) : 0, kept = 0;

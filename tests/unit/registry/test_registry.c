@@ -12,7 +12,8 @@ struct fx {
     struct store *store;
     struct registry *r;
     int code_fd;
-    bool fail_commits; /* the next commits fail */
+    bool fail_commits;    /* the next commits fail */
+    int forget_commit_in; /* so many commits from now there is no memory for one */
     pthread_mutex_t mu;
     char changes[2048]; /* what the listener saw: "+name" or "-name" */
 };
@@ -38,6 +39,8 @@ static void on_change(const struct function *f, bool deleted, void *arg)
 static int fault(enum store_fault at, void *arg)
 {
     struct fx *x = arg;
+    if (at == STORE_FAULT_COMMIT && x->forget_commit_in > 0 && --x->forget_commit_in == 0)
+        return ERR_NOMEM;
     return at == STORE_FAULT_COMMIT && x->fail_commits ? ERR_FULL : 0;
 }
 
@@ -210,6 +213,26 @@ static void test_create(void **state)
     assert_rc(create(x, "", &r), ERR_INVALID);
     assert_null(registry_get(x->r, "b"));
     assert_null(registry_get_fid(x->r, 999));
+}
+
+static bool sweep_is_due(void *arg)
+{
+    struct fx *x = arg;
+    return registry_sweep_due(x->r);
+}
+
+/* The second op of a create is lost: it is made up for while the daemon runs. */
+static void test_completed_later(void **state)
+{
+    struct fx *x = *state;
+    struct result r;
+    x->forget_commit_in = 2;
+    assert_rc(create(x, "a", &r), 0);
+    forget(&r);
+    wait_until(sweep_is_due, x, TEST_PATIENCE_MS);
+    await_state(x, "a", FUNCTION_PENDING, UPDATE_NONE);
+    registry_sweep(x->r);
+    await_state(x, "a", FUNCTION_ACTIVE, UPDATE_NONE);
 }
 
 static void test_update(void **state)
@@ -575,6 +598,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_create, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_completed_later, setup, teardown),
         cmocka_unit_test_setup_teardown(test_update, setup, teardown),
         cmocka_unit_test_setup_teardown(test_update_in_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delete, setup, teardown),
