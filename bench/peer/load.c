@@ -125,6 +125,14 @@ static void connect_to(struct conn *c, bool producer)
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+static void disconnect(struct conn *c)
+{
+    close(c->fd);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    buf_done(&c->seen);
+}
+
 static void produce(struct conn *c)
 {
     c->left = batch;
@@ -206,6 +214,7 @@ static void check_kept(void)
         if (kept < n_answered && clock_mono_ms() > end)
             die("%zu jobs were answered for, %zu are there", n_answered, kept);
     }
+    disconnect(&c);
 }
 
 static int by_value(const void *a, const void *b)
@@ -270,5 +279,11 @@ int main(int argc, char **argv)
     (void)printf("{\"seconds\": %.3f, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, \"n\": %zu}\n", seconds,
                  (double)n / seconds, n_samples > 0 ? samples[n_samples / 2] : 0,
                  n_samples > 0 ? samples[n_samples * 99 / 100] : 0, n);
+    for (int i = 0; i < producers + consumers; i++)
+        disconnect(&conns[i]);
+    close(poller);
+    buf_done(&request);
+    free(payload);
+    free(samples);
     return 0;
 }

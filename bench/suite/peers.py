@@ -4,7 +4,7 @@ import statistics
 
 from suite import endtoend, paths, workers
 from suite.daemon import IDLE_MB, WORKERS, Daemon
-from suite.servers import PEERS, Failed, Server
+from suite.servers import PEERS, Failed, PostgreSQL, Server
 from suite.table import Table
 
 CONNECTIONS = (1, 16, 64)
@@ -172,7 +172,7 @@ def goals(figures):
     for name, wanted in (("PostgreSQL", 2), ("RabbitMQ", 2), ("beanstalkd", 5), ("Redis", 1)):
         yield "accept, 64 connections: bided / " + name, "at least", wanted, figures.ratios("accept", Bided.name, name, 64)
     yield "batch of 64, 16 connections: bided / PostgreSQL (aim: 2)", "at least", 1, figures.ratios("batch", REQUEST, INSERT, BATCH_CONNECTIONS)
-    for name, wanted in (("PostgreSQL", 3), ("RabbitMQ", 1.5), ("beanstalkd", 4)):
+    for name, wanted in (("PostgreSQL", 3), (PostgreSQL.ONE_STATEMENT, 3), ("RabbitMQ", 1.5), ("beanstalkd", 4)):
         yield "end to end, 16: native worker / " + name, "at least", wanted, figures.ratios("through", NATIVE, name, 16)
     for c in THROUGH:
         yield "end to end, %d: Python worker, per second" % c, "at least", 5000, figures.each("through", PYTHON, c)

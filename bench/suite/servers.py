@@ -216,22 +216,16 @@ class Redis(Restarted):
 class PostgreSQL(Server):
     name = "PostgreSQL"
     settings = ("`fsync=on`, `synchronous_commit=on`, `shared_buffers=512MB`, `max_wal_size=4GB`; `pgbench -M prepared`; a table with a "
-                "bigserial key, an index on the due time and a jsonb payload; taken with `FOR UPDATE SKIP LOCKED`, done by the commit of "
-                "its `DELETE`")
+                "bigserial key, an index on the due time and a jsonb payload; `DELETE` of what `FOR UPDATE SKIP LOCKED` finds, in a "
+                "transaction that lasts as long as the job; \"done when taken\": by itself, so that a crash of its consumer loses the job")
     end_signal = signal.SIGQUIT  # at once, without its children left behind
     batch_rows = ("INSERT of 64 rows",)
+    ONE_STATEMENT = "PostgreSQL, done when taken"
 
     TABLE = ("DROP TABLE IF EXISTS jobs; CREATE TABLE jobs (id bigserial PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now(), "
              "payload jsonb NOT NULL); CREATE INDEX ON jobs (run_at);")
-    # With nothing to take, it asks again a millisecond later.
-    TAKE = """BEGIN;
-WITH taken AS (DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE run_at <= now() ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-  RETURNING id) SELECT count(*) AS n FROM taken \\gset
-COMMIT;
-\\if :n = 0
-\\sleep 1 ms
-\\endif
-"""
+    TAKE = ("DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE run_at <= now() ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) "
+            "RETURNING id;\n")
 
     def prepare(self):
         self.bin = os.path.dirname(os.path.realpath(find("initdb", "/usr/lib/postgresql/*/bin/initdb")))
@@ -301,8 +295,12 @@ COMMIT;
     def batch(self, way, connections, jobs):
         return self.inserts(connections, jobs)
 
-    def through(self, connections):
-        take = self.script("take.sql", self.TAKE)
+    def rows(self, what, connections, jobs):
+        rows = super().rows(what, connections, jobs)
+        return rows + [(self.ONE_STATEMENT, lambda: self.through(connections, self.TAKE))] if what == "through" else rows
+
+    def through(self, connections, consume="BEGIN;\n" + TAKE + "COMMIT;\n"):
+        take = self.script("take.sql", consume)
         consumers = subprocess.Popen(self.pgbench(take, connections, 600), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             self.wait_for(lambda: int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")) == connections,
