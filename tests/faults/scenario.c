@@ -223,6 +223,7 @@ static void do_jobs(struct job *j, size_t n)
         }
         if (all)
             return;
+        registry_sweep(j->s->registry); /* the housekeeper would by now: a function left pending is completed */
     }
     for (size_t i = 0; i < n; i++)
         if (j[i].rc < 0)
@@ -667,8 +668,11 @@ static struct ev replay(struct scenario *s, struct ev *dead)
     ledger_answer(s->o->ledger, ledger_intend(s->o->ledger, at, EVENT_QUEUED, 0, pos(s)), true, pos(s));
     struct ev copy = {.thing = at, .fid = dead->fid};
     struct event found;
-    if (queue_find(s->queue, &j.made, &found, NULL, NULL) < 0)
-        give_up(SCENARIO_WRONG, "replay", "its copy is not there");
+    int rc = ERR_NOMEM;
+    for (int tries = 0; tries < TRIES && rc == ERR_NOMEM; tries++)
+        rc = queue_find(s->queue, &j.made, &found, NULL, NULL);
+    if (rc < 0)
+        give_up(rc == ERR_NOMEM ? SCENARIO_REFUSED : SCENARIO_WRONG, "replay, its copy", err_name(rc));
     copy.seq = found.seq;
     memcpy(copy.name, dead->name, sizeof copy.name);
     return copy;
@@ -875,8 +879,9 @@ int scenario_run(const struct scenario_opts *o)
     atomic_store(&o->ledger->clock_ms, EPOCH);
     id_gen_init(&s.ids);
     s.clock_thing = ledger_thing(o->ledger, THING_CLOCK);
-    if (open_directory(&s, &e) < 0) {
-        (void)fprintf(stderr, "scenario: %s\n", e.text);
+    int rc = open_directory(&s, &e);
+    if (rc < 0) {
+        (void)fprintf(stderr, "scenario: %s\n", e.text[0] != '\0' ? e.text : err_name(rc));
         return SCENARIO_NO_START;
     }
     functions_come(&s, &alpha);

@@ -14,10 +14,11 @@
 
 enum {
     SCENARIO_DONE = 0,
-    SCENARIO_NO_START = 1, /* could not open; said why on stderr */
-    SCENARIO_FATAL = 4,    /* the store's own: STORE_EXIT_FATAL */
-    SCENARIO_REFUSED = 5,  /* an op was refused every time; said why */
-    SCENARIO_WRONG = 6,    /* a promise broken before anybody reopened anything; said which */
+    SCENARIO_NO_START = 1,  /* could not open; said why on stderr */
+    SCENARIO_FATAL = 4,     /* the store's own: STORE_EXIT_FATAL */
+    SCENARIO_NO_MEMORY = 5, /* BIDE_EXIT_NO_MEMORY */
+    SCENARIO_REFUSED = 6,   /* an op was refused every time; said why */
+    SCENARIO_WRONG = 7,     /* a promise broken before anybody reopened anything; said which */
 };
 
 struct scenario_opts {

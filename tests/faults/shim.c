@@ -241,13 +241,22 @@ static void take_turn(struct turn *t, enum fault_call c, const char *path)
         lock();
 }
 
+static bool is_dsync(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_DSYNC) != 0;
+}
+
 static struct turn turn_fd(enum fault_call c, int fd)
 {
     struct turn t = {.ours = false};
-    char path[4200];
+    char path[4300];
     int sys = errno;
-    if (region != NULL && fd_path(fd, path, sizeof path) && is_below(path))
+    if (region != NULL && fd_path(fd, path, 4200) && is_below(path)) {
+        if ((FAULT_ANY_WRITE & FAULT_BIT(c)) != 0 && is_dsync(fd))
+            strcat(path, " O_DSYNC");
         take_turn(&t, c, path);
+    }
     errno = sys;
     return t;
 }
@@ -375,12 +384,6 @@ static void note_fd(const struct turn *t, enum trace_kind kind, int fd, uint64_t
     e->ino = ino_of(fd);
     e->off = off;
     publish(e);
-}
-
-static bool is_dsync(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_DSYNC) != 0;
 }
 
 static void note_write(const struct turn *t, int fd, int64_t off, const struct iovec *v, int n, int64_t done)

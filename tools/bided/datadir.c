@@ -176,6 +176,7 @@ static int take_locks(struct datadir *d, const char *path, struct err *e)
 
     char pid[24];
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    errno = ENOSPC; /* what a write that stops halfway does not say */
     if (ftruncate(d->lock_fd, 0) < 0 || pwrite(d->lock_fd, pid, (size_t)n, 0) != n)
         return err_sys(e, ERR_IO, errno, "%s/lock cannot be written", path);
     return 0;
