@@ -147,8 +147,6 @@ static int take_end(struct intake *x, const char *line, struct err *e)
 
 static int take_line(struct intake *x, const char *line, struct err *e)
 {
-    if (x->ended)
-        return err_set(e, ERR_INVALID, "the answer goes on after its end");
     if (!x->begun) {
         x->begun = strcmp(line, "bide-backup 1") == 0;
         return x->begun ? 0
@@ -170,6 +168,8 @@ int intake_take(struct intake *x, const void *p, size_t len, struct err *e)
     const char *at = p, *end = at + len;
     while (at < end) {
         int rc = 0;
+        if (x->ended)
+            return err_set(e, ERR_INVALID, "the answer goes on after its end");
         if (x->left > 0) {
             size_t n = (size_t)(end - at) < x->left ? (size_t)(end - at) : (size_t)x->left;
             rc = write_data(x, at, n, e);

@@ -114,6 +114,7 @@ static void test_refusals(void **state)
     refused("bide-backup 1\nfile credentials\ndata -3\n", ERR_INVALID, "is not a backup");
     refused("bide-backup 1\nend 0 1\n", ERR_CORRUPT, "not whole");
     refused("bide-backup 1\nend 0 0\nfile credentials\n", ERR_INVALID, "after its end");
+    refused("bide-backup 1\nend 0 0\nx", ERR_INVALID, "after its end"); /* though no line is whole */
     refused("bide-backup 1\nfile credentials\nfile credentials\n", ERR_IO, "credentials cannot be written");
     memset(text, 'a', sizeof text - 1);
     text[sizeof text - 1] = '\0';
