@@ -1,11 +1,13 @@
 """A private bided for one test: started on a temporary directory and port 0, stopped and checked at the end."""
 import configparser
 import contextlib
+import http.client
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -53,12 +55,26 @@ def zipped(files, mode=0o755):
     return out.getvalue()
 
 
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout=30):
+        super().__init__("bide", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
 class Bided:
     prefix = PREFIX
 
-    def __init__(self, *sets, data=None, config=None):
+    def __init__(self, *sets, data=None, config=None, env=None, before=None):
+        """env: more environment for it. before: called in its process, before it is there."""
         self.sets = sets
         self.config = config
+        self.env = {**os.environ, **env} if env else None
+        self.before = before
         self.data = data or tempfile.mkdtemp(prefix="bide-e2e-", dir="/var/tmp")
         self.log_path = self.data + ".log"
         self.proc = None
@@ -74,7 +90,7 @@ class Bided:
             args += ["--set", s]
         began = time.monotonic()
         with open(self.log_path, "ab") as log:
-            self.proc = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.proc = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env, preexec_fn=self.before)
 
         def ready():
             if self.proc.poll() is not None:
@@ -97,6 +113,16 @@ class Bided:
             "lambda", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=key or self.key,
             aws_secret_access_key=secret or self.secret,
             config=Config(retries={"total_max_attempts": retries}, max_pool_connections=64, read_timeout=read_timeout))
+
+    def ask(self, method, path, body=None, headers=None, timeout=30):
+        """One request over the Unix socket: status, headers, body."""
+        c = UnixConnection(os.path.join(self.data, "bide.sock"), timeout)
+        try:
+            c.request(method, path, body=body, headers=headers or {})
+            answer = c.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            c.close()
 
     def bide(self, *args, check=True, data=None, stdin=None):
         r = subprocess.run([self.prefix + "/bin/bide", "--data", data or self.data, *args], text=True, capture_output=True,

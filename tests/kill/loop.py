@@ -94,6 +94,7 @@ class Batch:
         self.kills, self.boxes, self.recovery, self.counts = [], 0, [], {}
         self.beside = None
         self.measured = 0  # the pid whose start was waited for
+        self.down = False  # it was killed, and has not served since
 
     # --- what goes on beside the kills
 
@@ -133,6 +134,7 @@ class Batch:
         if self.b.proc.pid != self.measured:
             self.recovery.append(self.b.ready())
             self.measured = self.b.proc.pid
+            self.over()
 
     def wait_for_moment(self, moment):
         if moment == "recovery":
@@ -149,7 +151,16 @@ class Batch:
         time.sleep(self.rng.choice((0, 0, 0.0003, 0.001)))
 
     def died(self, interval):
-        self.kills.append(interval)
+        self.over()
+        self.kills.append(list(interval))
+        self.down = True
+
+    def over(self):
+        """A box may live for some milliseconds longer than the processes whose end ends it, but never beside the next bided that
+        serves: until then the kill is not over."""
+        if self.down:
+            self.kills[-1][1] = mono_us()
+        self.down = False
 
     def kill_box(self):
         """A box's init or a process in it, while bided lives on; it is not started anew."""
@@ -160,7 +171,7 @@ class Batch:
         began = mono_us()
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        self.kills.append((began, mono_us()))
+        self.kills.append([began, mono_us()])
         self.boxes += 1
 
     def stopped(self):
@@ -277,6 +288,8 @@ class Batch:
         status = self.b.stop()
         if status != 0:
             raise Failed("bided ended with %s" % status)
+        with open(self.folder + "/kills", "w") as f:
+            f.writelines("%d %d\n" % tuple(k) for k in self.kills)
         self.clients.stop()
         read_client_log(h, open(self.clients.log).read().splitlines())
         read_effects(h, open(self.clients.effects).read().splitlines())

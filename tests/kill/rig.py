@@ -1,12 +1,10 @@
 """A bided that is killed: started without waiting, asked over its Unix socket, filled with the functions of the loop."""
 import base64
 import contextlib
-import http.client
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,17 +22,6 @@ def mono_us():
     return time.monotonic_ns() // 1000
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("bide", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 def children(pid):
     with contextlib.suppress(OSError):
         return [int(p) for p in open("/proc/%d/task/%d/children" % (pid, pid)).read().split()]
@@ -48,9 +35,8 @@ def about(pid, what):
 
 
 class Killed(Bided):
-    def __init__(self, *sets, env=None, **kw):
+    def __init__(self, *sets, **kw):
         super().__init__(*sets, **kw)
-        self.env = env
         self.log_file = open(self.log_path, "ab")
 
     def spawn(self):
@@ -99,15 +85,10 @@ class Killed(Bided):
         return began, mono_us()
 
     def ask(self, method, path, body=None, timeout=30):
-        c = UnixConnection(os.path.join(self.data, "bide.sock"), timeout)
-        try:
-            c.request(method, path, body=None if body is None else json.dumps(body))
-            answer = c.getresponse()
-            text = answer.read()
-        finally:
-            c.close()
-        if answer.status >= 300:
-            raise Failed("%s %s: %d %s" % (method, path, answer.status, text[:300]))
+        """What it answered, if it is well."""
+        status, _, text = super().ask(method, path, None if body is None else json.dumps(body), timeout=timeout)
+        if status >= 300:
+            raise Failed("%s %s: %d %s" % (method, path, status, text[:300]))
         return json.loads(text) if text else None
 
     def books(self):
