@@ -32,10 +32,7 @@ static void carry_out(struct dispatcher *d, const struct sched_decision *dec)
     }
 }
 
-/* The events' time, as far as it is believed. After a forward step of the real clock, ages are taken as they were
- * before it for a minute of monotonic time: a wrong clock that is set right again must not have given up a whole
- * backlog. */
-static int64_t trusted_now(struct dispatcher *d, int64_t mono_ms)
+int64_t dispatcher_trusted_now(struct dispatcher *d, int64_t mono_ms)
 {
     int64_t now = clock_now_ms(d->deps.clock);
     if (d->deps.clock->is_virtual)
@@ -98,7 +95,7 @@ void dispatcher_pump(struct dispatcher *d)
         return;
     d->pumping = true;
     int64_t mono = clock_mono_ms();
-    int64_t now = trusted_now(d, mono);
+    int64_t now = dispatcher_trusted_now(d, mono);
     struct sched_decision dec;
     int n = 0;
     while (n < DECISIONS_A_TURN && sched_next(d->sched, now, mono, &dec)) {

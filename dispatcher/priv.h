@@ -166,6 +166,10 @@ void dispatcher_pump(struct dispatcher *d);
 void dispatcher_promote(struct dispatcher *d); /* move what is due, then re-arm */
 void dispatcher_op_done(struct dispatcher *d); /* one of d->ops has come back */
 void dispatcher_check_drained(struct dispatcher *d);
+/* The events' time, as far as it is believed, for what depends on age. After a forward step of the real clock, ages are
+ * taken as they were before it for a minute of monotonic time: a wrong clock that is set right again must not have
+ * given up a whole backlog. */
+int64_t dispatcher_trusted_now(struct dispatcher *d, int64_t mono_ms);
 
 /* known.c: functions; all on the dispatcher's thread, but known_changed, which any may call */
 struct known *known_find(struct dispatcher *d, uint64_t fid); /* NULL: unknown */

@@ -398,7 +398,8 @@ static void decide(struct dispatcher *d, const struct cached *ev, bool lone, enu
                               .max_age_ms = max_age_ms(k),
                               .deleted = k->deleted};
     s->counts = end != EXECUTOR_DISRUPTED;
-    switch (backoff_settle(&d->policy, &f, now, random_share(), &s->wait_ms)) {
+    int64_t believed = dispatcher_trusted_now(d, clock_mono_ms());
+    switch (backoff_settle(&d->policy, &f, believed, random_share(), &s->wait_ms)) {
     case BACKOFF_DONE:
         s->verdict = VERDICT_DONE;
         break;
