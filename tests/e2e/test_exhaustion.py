@@ -283,3 +283,138 @@ def test_clock_jumps():
                 expect([a["outcome"] for a in b.show(i)["attempts"]] == ["function_error", "success"], b.show(i))
     finally:
         os.unlink(clock.path)
+
+
+# --- too many of something
+
+def test_child_storm():
+    """Many functions whose program ends at once: each backs off or fails by itself; no zombie, no descriptor, no box is left."""
+    with Bided("async.retry_first_wait=200ms", "logs=off") as b:
+        code = zipped({"bootstrap": "#!/bin/sh\nexit 1\n"})
+        c = b.client()
+
+        def make(n):
+            c.create_function(FunctionName="storm%d" % n, Runtime="provided.al2023", Role="arn:aws:iam::000000000000:role/default",
+                              Handler="none", Code={"ZipFile": code})
+            c.put_function_event_invoke_config(FunctionName="storm%d" % n, MaximumRetryAttempts=1)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as ex:
+            list(ex.map(make, range(STORM)))
+        b.make("quiet", ECHO)
+        b.bide("invoke", "quiet")
+        engine, began, cpu = engine_pid(b), time.monotonic(), cpu_s(b.proc.pid, engine_pid(b))
+        before = fds(engine), fds(b.proc.pid)
+        for n in range(STORM):
+            accept(b, "storm%d" % n)
+        waits = [timed(lambda: b.bide("invoke", "quiet")) for _ in range(10)]
+        until(lambda: events(b)["dead"] == STORM, 120, lambda: "all dead: %s" % events(b))
+        took, cpu = time.monotonic() - began, cpu_s(b.proc.pid, engine) - cpu
+        until(lambda: len(open("/proc/%d/task/%d/children" % (b.proc.pid, b.proc.pid)).read().split()) <= 2, 30, "the boxes are gone")
+        until(lambda: fds(engine) <= before[0] + 4 and fds(b.proc.pid) <= before[1] + 4, 30,
+              lambda: "descriptors: %d and %d, were %s" % (fds(engine), fds(b.proc.pid), before))
+        print("     %d functions, %d runs in %.1f s, CPU %.1f s; another's call: at most %.0f ms" % (
+            STORM, 2 * STORM, took, cpu, 1000 * max(waits)))
+        expect(max(waits) < 5, waits)
+
+
+def test_idle_connections():
+    """Ten thousand connections that send nothing: those over the ceiling make room, memory stays where it is, others are served."""
+    with descriptors(IDLE + 500), Bided() as b:
+        c = b.make("f", ECHO)
+        c.invoke(FunctionName="f")
+        engine = engine_pid(b)
+        before, held = anon_kb(engine), []
+        try:
+            for _ in range(IDLE):
+                held.append(socket.create_connection(address(b)))
+            until(lambda: status(b)["now_ms"], 30, "an answer")
+            grown = anon_kb(engine) - before
+            waits = [timed(lambda: expect(b.client().invoke(FunctionName="f", InvocationType="Event")["StatusCode"] == 202))
+                     for _ in range(10)]
+            print("     %d connections: %d KiB more, %d descriptors; an event by a new client within %.0f ms" % (
+                IDLE, grown, fds(engine), 1000 * max(waits)))
+            expect(grown < 8 * 1024 and fds(engine) < 1200, grown, fds(engine))
+            expect(max(waits) < 5, waits)
+        finally:
+            for s in held:
+                s.close()
+        settled(b, 10)
+
+
+def test_slow_heads():
+    """Clients that send a head byte by byte: a place each, no more; others go on."""
+    with Bided() as b:
+        b.make("f", ECHO)
+        engine, slow = engine_pid(b), []
+        before = anon_kb(engine)
+        try:
+            for n in range(500):
+                s = socket.create_connection(address(b))
+                s.sendall(b"GET /health HTTP/1.1\r\n")
+                slow.append(s)
+            waits = []
+            for n in range(40):
+                for s in slow[n::40]:
+                    s.sendall(b"A: b\r\n")
+                waits.append(timed(lambda: accept(b, "f")))
+            print("     500 slow heads: %d KiB more, an event within %.0f ms" % (anon_kb(engine) - before, 1000 * max(waits)))
+            expect(anon_kb(engine) - before < 8 * 1024 and max(waits) < 2, waits)
+        finally:
+            for s in slow:
+                s.close()
+        settled(b, 40)
+
+
+def test_huge_heads():
+    """431 or 414, at 16 KiB, however much is sent."""
+    with Bided() as b:
+        engine = engine_pid(b)
+        before = anon_kb(engine)
+        for head in (b"GET /health HTTP/1.1\r\nA: " + b"x" * (4 << 20), b"GET /" + b"x" * (4 << 20),
+                     b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 100000):
+            for _ in range(20):
+                with socket.create_connection(address(b)) as s:
+                    with contextlib.suppress(ConnectionError):
+                        s.sendall(head)
+                    answer = b""
+                    with contextlib.suppress(ConnectionError):
+                        answer = s.recv(4096)
+                    expect(answer == b"" or answer.split()[1] in (b"431", b"414"), answer[:200])
+        expect(anon_kb(engine) - before < 4 * 1024, anon_kb(engine) - before)
+        expect(b.ask("GET", "/health")[0] == 200)
+
+
+def test_flood():
+    """One function is sent events faster than it runs them: memory stays bounded, another's events and calls keep their pace, and the
+    books have all that was accepted."""
+    with Bided("history.max_bytes=64MiB", "log.level=warn") as b:
+        c = b.make("flood", "import time\ndef handler(e, c):\n    time.sleep(0.01)\n")
+        c.put_function_concurrency(FunctionName="flood", ReservedConcurrentExecutions=4)
+        b.make("other", ECHO)
+        c.invoke(FunctionName="other")
+        engine, host = engine_pid(b), address(b)
+        before = anon_kb(engine)
+        load = subprocess.Popen([BUILD + "/bench/bench_load", host[0], str(host[1]), "16", str(FLOOD_S), "0",
+                                 "/2015-03-31/functions/flood/invocations", b.key, b.secret, "us-east-1", "256"], stdout=subprocess.PIPE,
+                                text=True)
+        starts, calls, most = [], [], 0
+        while load.poll() is None:
+            i = accept(b, "other")
+            ev = until(lambda: (lambda x: x if x["state"] == "done" else None)(json.loads(b.ask("GET", "/bide/v1/events/" + i)[2])))
+            starts.append(ev["attempts"][0]["started_at_ms"] - ev["accepted_at_ms"])
+            calls.append(timed(lambda: b.ask("POST", "/2015-03-31/functions/other/invocations", b"{}")))
+            most = max(most, anon_kb(engine))
+        sent = json.loads(load.stdout.read())
+        expect(load.returncode == 0, "something was refused")
+        left = events(b)["queued"]
+        expect(left > 100, "it was no flood: %d are queued" % left)
+        print("     %d accepted in %.0f s, %d still queued; %d KiB more; another's event starts after %d ms (median) to %d ms, its call takes "
+              "%.0f to %.0f ms" % (sent["n"], sent["seconds"], left, most - before, sorted(starts)[len(starts) // 2], max(starts),
+                                   1000 * sorted(calls)[len(calls) // 2], 1000 * max(calls)))
+        expect(most - before < 64 * 1024, "the engine grew by %d KiB" % (most - before))
+        expect(sorted(starts)[len(starts) // 2] < 250, starts)
+        e = events(b)
+        # The load ends with up to one answer of each connection unread.
+        expect(0 <= e["accepted"] - sent["n"] - len(starts) <= 16 and balanced(e), e, sent)
+        b.ask("POST", "/bide/v1/functions/flood/purge", timeout=120)
+        until(lambda: events(b)["queued"] + events(b)["running"] == 0, 60, "nothing left")
