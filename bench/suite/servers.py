@@ -156,7 +156,12 @@ class Server:
     def load(self, producers, consumers, batch, protocol):
         got = json.loads(run(paths.program("bench_peer"), protocol, "127.0.0.1", str(self.port), str(producers), str(consumers),
                              str(paths.SECONDS), str(paths.PAYLOAD), str(batch)))
+        self.must_answer(got["n"])
         return {k: v for k, v in got.items() if v or not k.endswith("_us")}  # no batch was answered whole
+
+    def must_answer(self, n):
+        if n == 0:
+            raise Failed("answered nothing in %d s" % paths.SECONDS)
 
     def accept(self, connections):
         return self.load(connections, 0, 1, self.protocol)
@@ -224,8 +229,15 @@ class PostgreSQL(Server):
 
     TABLE = ("DROP TABLE IF EXISTS jobs; CREATE TABLE jobs (id bigserial PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now(), "
              "payload jsonb NOT NULL); CREATE INDEX ON jobs (run_at);")
-    TAKE = ("DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE run_at <= now() ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) "
-            "RETURNING id;\n")
+    # With nothing to take, a consumer asks again ten milliseconds later.
+    TAKE = """\\set id 0
+%s
+DELETE FROM jobs WHERE id = (SELECT id FROM jobs WHERE run_at <= now() ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id \\aset
+%s
+\\if :id = 0
+\\sleep 10 ms
+\\endif
+"""
 
     def prepare(self):
         self.bin = os.path.dirname(os.path.realpath(find("initdb", "/usr/lib/postgresql/*/bin/initdb")))
@@ -275,13 +287,18 @@ class PostgreSQL(Server):
         return [self.bin + "/pgbench", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-n", "-M", "prepared", "-c", str(clients),
                 "-T", str(seconds), "-f", script, *more, "postgres"]
 
+    def processed(self, out):
+        n = int(re.search(r"transactions actually processed: (\d+)", out)[1])
+        self.must_answer(n)
+        return n
+
     def inserts(self, connections, rows):
         """Latencies are those of one transaction in ten: writing each one down would cost the disk."""
         with tempfile.TemporaryDirectory() as logs:
             out = run(*self.pgbench(self.insert(rows), connections, paths.SECONDS, "--log", "--log-prefix", logs + "/log",
                                     "--sampling-rate", "0.1"))
             took = sorted(int(line.split()[2]) for path in glob.glob(logs + "/*") for line in open(path))
-        n = int(re.search(r"transactions actually processed: (\d+)", out)[1])
+        n = self.processed(out)
         kept = int(self.sql("SELECT count(*) FROM jobs"))
         if kept < n * rows:
             raise Failed("%d rows were answered for, %d are there" % (n * rows, kept))
@@ -297,10 +314,10 @@ class PostgreSQL(Server):
 
     def rows(self, what, connections, jobs):
         rows = super().rows(what, connections, jobs)
-        return rows + [(self.ONE_STATEMENT, lambda: self.through(connections, self.TAKE))] if what == "through" else rows
+        return rows + [(self.ONE_STATEMENT, lambda: self.through(connections, ("", "")))] if what == "through" else rows
 
-    def through(self, connections, consume="BEGIN;\n" + TAKE + "COMMIT;\n"):
-        take = self.script("take.sql", consume)
+    def through(self, connections, around=("BEGIN;", "COMMIT;")):
+        take = self.script("take.sql", self.TAKE % around)
         consumers = subprocess.Popen(self.pgbench(take, connections, 600), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             self.wait_for(lambda: int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'")) == connections,
@@ -309,13 +326,14 @@ class PostgreSQL(Server):
             out = run(*self.pgbench(self.insert(1), connections, paths.SECONDS))
             self.wait_for(lambda: self.sql("SELECT count(*) FROM (SELECT FROM jobs LIMIT 1) AS one") == "0", "drain", 120)
             took = time.monotonic() - began
+            n = self.processed(out)
             if consumers.poll() is not None:
                 raise Failed("pgbench ended while it took jobs")
         finally:
             consumers.kill()
             consumers.wait()
         took -= float(re.search(r"initial connection time = (\S+) ms", out)[1]) / 1000
-        return {"per_second": int(re.search(r"transactions actually processed: (\d+)", out)[1]) / took}
+        return {"per_second": n / took}
 
 
 class RabbitMQ(Server):
