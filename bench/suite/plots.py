@@ -13,7 +13,7 @@ from suite import paths
 FOLDER = os.path.join(paths.TOP, "docs", "plots")
 MARKDOWN = "\n".join("![%s](plots/%s.svg)" % p for p in (
     ("Durable accepts per second", "accept"), ("The same in batches of 64", "batch"), ("Accept to done, jobs per second", "endtoend")))
-OURS, THEIRS, INK = "#2f81c7", "#8f8f8f", "#808080"
+OURS, THEIRS, INK, SPAN = "#2f81c7", "#a3a3a3", "#808080", "#696969"
 STYLE = """set terminal svg size %(width)d,%(height)d font "sans-serif,12"
 set output "%(out)s"
 set multiplot layout 1,%(panels)d title "%(title)s" textcolor rgb "%(ink)s"
@@ -29,7 +29,7 @@ unset key
 # The bar is the median, the line across its end goes from the lowest to the highest, the number is the median.
 PANEL = """set title "%(title)s" textcolor rgb "%(ink)s"
 plot [-0.6:%(to)g] [0:%(top)g] $panel%(n)d using 0:2:($5 > 0 ? 0x%(ours)s : 0x%(theirs)s):xtic(1) with boxes linecolor rgb variable, \\
-  "" using 0:3:(0):($4 - $3) with vectors nohead linewidth 1.5 linecolor rgb "%(ink)s", \\
+  "" using 0:3:(0):($4 - $3) with vectors nohead linewidth 1.5 linecolor rgb "%(span)s", \\
   "" using 0:4:6 with labels offset 0,0.7 textcolor rgb "%(ink)s"
 """
 
@@ -48,7 +48,7 @@ def draw(out, title, panels):
         text = "$panel%d << EOD\n%s\nEOD\n" % (n, "\n".join('"%s" %g %g %g %d %s' % (
             row, statistics.median(got), min(got), max(got), row.startswith("bided"), short(statistics.median(got))) for row, got in rows)) + text
         text += PANEL % {"title": name, "n": n, "to": len(rows) - 0.4, "top": 1.12 * max(max(got) for _, got in rows),
-                         "ink": INK, "ours": OURS[1:], "theirs": THEIRS[1:]}
+                         "ink": INK, "span": SPAN, "ours": OURS[1:], "theirs": THEIRS[1:]}
     with tempfile.NamedTemporaryFile("w", suffix=".gp") as f:
         f.write(text + "unset multiplot\n")
         f.flush()
