@@ -227,7 +227,7 @@ def test_no_answer_and_never_again():
 
 def test_later_is_later():
     full = (500, {"Retry-After": "10"}, {"message": "full"})
-    with scripted((429, {}, {"message": "busy"}), fine, full, full, fine) as (d, bodies):
+    with scripted((429, {}, {"message": "busy"}), fine, full, (503, {}, {"message": "busy"}), fine) as (d, bodies):
         r, got = send(d, "1\n2\n3\n")
         expect(bodies == ["1", "1", "2\n3", "2\n3", "2\n3"], bodies)
         expect(r.returncode == 0 and got[-1]["accepted"] == 3, got)

@@ -186,7 +186,7 @@ static void on_ended(const struct client_ended *ended, void *arg)
         fail(m, p, &m->unknown, "no answer, it may have been accepted and is not sent again", ended->why);
     } else if (r->status == 202) {
         on_accepted(m, p, r);
-    } else if (r->later || r->status == 429) {
+    } else if (r->later || r->status == 429 || r->status == 503) {
         put_off(m, p, reply_why(r));
     } else {
         on_refused(m, p, r);
