@@ -13,7 +13,7 @@ struct accept {
     const struct function *f;
     struct event_lines lines;
     int read; /* what event_lines_read said */
-    struct queue_new *in;
+    struct id *ids;
 };
 
 static void accept_free(void *arg)
@@ -21,7 +21,7 @@ static void accept_free(void *arg)
     struct accept *x = arg;
     function_unref(x->f);
     event_lines_done(&x->lines);
-    free(x->in);
+    free(x->ids);
     free(x);
 }
 
@@ -86,7 +86,7 @@ static void answer_ids(void *arg)
     out_begin(&o, NULL, '{');
     out_begin(&o, "ids", '[');
     for (size_t i = 0; i < x->lines.n; i++) {
-        id_format(&x->in[i].id, text);
+        id_format(&x->ids[i], text);
         out_str(&o, NULL, text);
     }
     out_end(&o, ']');
@@ -111,14 +111,13 @@ static void submit(struct accept *x)
     char made[INVOKE_TRACE_MADE_MAX];
     const char *trace = invoke_trace(c, made);
     int64_t now_ms = clock_now_ms(a->d.clock);
-    x->in = calloc(x->lines.n, sizeof(*x->in));
-    if (x->in == NULL) {
-        call_error(c, ERR_NOMEM, NULL);
-        return;
-    }
-    for (size_t i = 0; i < x->lines.n; i++)
-        x->in[i] = (struct queue_new){
-            .id = id_new(a->d.ids, now_ms),
+    struct queue_new *in = calloc(x->lines.n, sizeof(*in));
+    x->ids = calloc(x->lines.n, sizeof(*x->ids));
+    int r = in && x->ids ? 0 : ERR_NOMEM;
+    for (size_t i = 0; r == 0 && i < x->lines.n; i++) {
+        x->ids[i] = id_new(a->d.ids, now_ms);
+        in[i] = (struct queue_new){
+            .id = x->ids[i],
             .fid = x->f->fid,
             .name = x->f->name,
             .qualifier = c->fn.qualifier,
@@ -126,7 +125,10 @@ static void submit(struct accept *x)
             .payload = x->lines.events[i].p,
             .payload_len = x->lines.events[i].len,
         };
-    int r = queue_accept_many(a->d.queue, x->in, x->lines.n, on_accepted, x);
+    }
+    if (r == 0)
+        r = queue_accept_many(a->d.queue, in, x->lines.n, on_accepted, x);
+    free(in);
     if (r < 0)
         call_error(c, r, NULL);
 }

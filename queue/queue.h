@@ -169,8 +169,8 @@ typedef void queue_event_cb(int err, const struct event *ev, void *arg);
  * Errors at once (cb not called): ERR_TOOBIG, ERR_NOMEM, ERR_SHUTDOWN. By cb: ERR_FULL inside the reserve, ERR_IO. */
 int queue_accept(struct queue *q, const struct queue_new *in, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
 
-/* n events (1 to QUEUE_ACCEPT_MAX) in one transaction, all of them or none, in their order: seqs go up. cb gets them as
- * an array of n. ERR_TOOBIG also for another n. */
+/* n events (1 to QUEUE_ACCEPT_MAX) in one transaction, all of them or none, in their order: their seqs follow each
+ * other. cb gets the first. Texts that are one and the same pointer are copied once. ERR_TOOBIG also for another n. */
 int queue_accept_many(struct queue *q, const struct queue_new *in, size_t n, queue_event_cb *cb,
                       void *arg) BIDE_MUST_USE;
 
