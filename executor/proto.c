@@ -251,8 +251,9 @@ static int32_t take_i32(struct unpack *u, bool *bad)
     return (int32_t)v;
 }
 
-/* An array of strings, copied into in->text; the list that in->list then holds is NULL-terminated. */
-static const char *const *take_list(struct proto_in *in, struct unpack *u, size_t max, size_t *ret_n, bool *bad)
+/* An array of strings, copied into in->text up to room; the list that in->list then holds is NULL-terminated. */
+static const char *const *take_list(struct proto_in *in, struct unpack *u, size_t max, size_t room, size_t *ret_n,
+                                    bool *bad)
 {
     const char **first = in->list + in->n_list;
     size_t n = unpack_enter(u);
@@ -262,7 +263,7 @@ static const char *const *take_list(struct proto_in *in, struct unpack *u, size_
     }
     for (size_t i = 0; i < n; i++) {
         struct slice s = unpack_strn(u);
-        if (s.p == NULL || s.len >= sizeof in->text - in->text_len || memchr(s.p, '\0', s.len) != NULL) {
+        if (s.p == NULL || s.len >= room - in->text_len || memchr(s.p, '\0', s.len) != NULL) {
             *bad = true;
             n = i;
             break;
@@ -292,15 +293,15 @@ static void take_body(struct proto_in *in, struct unpack *u, bool *bad)
         m->u.start.tmp_mb = take_u32(u, bad);
         m->u.start.nproc = take_u32(u, bad);
         m->u.start.cpu_boost = unpack_bool(u);
-        m->u.start.argv = take_list(in, u, PROTO_ARGV_MAX, &m->u.start.n_argv, bad);
-        m->u.start.env = take_list(in, u, PROTO_ENV_MAX, &m->u.start.n_env, bad);
-        m->u.start.layers = take_list(in, u, PROTO_LAYERS_MAX, &m->u.start.n_layers, bad);
+        m->u.start.argv = take_list(in, u, PROTO_ARGV_MAX, PROTO_TEXT_MAX, &m->u.start.n_argv, bad);
+        m->u.start.env = take_list(in, u, PROTO_ENV_MAX, PROTO_TEXT_MAX, &m->u.start.n_env, bad);
+        m->u.start.layers = take_list(in, u, PROTO_LAYERS_MAX, sizeof in->text, &m->u.start.n_layers, bad);
         break;
     case PROTO_HELLO:
         m->u.hello.version = take_u32(u, bad);
         unpack_str(u, m->u.hello.limits, sizeof m->u.hello.limits);
         unpack_str(u, m->u.hello.sandbox, sizeof m->u.hello.sandbox);
-        m->u.hello.degraded = take_list(in, u, PROTO_DEGRADED_MAX, &m->u.hello.n_degraded, bad);
+        m->u.hello.degraded = take_list(in, u, PROTO_DEGRADED_MAX, PROTO_TEXT_MAX, &m->u.hello.n_degraded, bad);
         break;
     case PROTO_STARTED:
         m->u.started.uid = take_u32(u, bad);

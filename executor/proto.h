@@ -144,7 +144,7 @@ struct proto_msg {
 struct proto_in {
     struct proto_msg msg;
     const char *list[PROTO_ARGV_MAX + PROTO_ENV_MAX + PROTO_LAYERS_MAX + 3];
-    char text[PROTO_TEXT_MAX];
+    char text[PROTO_TEXT_MAX + PROTO_LAYERS_MAX * 65]; /* argv, env; layers */
     size_t text_len;
     size_t n_list;
 };

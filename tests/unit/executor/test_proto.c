@@ -333,6 +333,24 @@ static void test_text_over_its_ceiling_is_not_sent(void **state)
     buf_done(&b);
 }
 
+static void test_text_of_its_ceiling_leaves_room_for_layers(void **state)
+{
+    (void)state;
+    static char big[PROTO_TEXT_MAX];
+    struct proto_msg m = start_msg();
+    const char *const env[] = {big};
+    size_t argv_len = 0;
+    for (size_t i = 0; i < m.u.start.n_argv; i++)
+        argv_len += strlen(argv_[i]) + 1;
+    memset(big, 'x', sizeof big - 1 - argv_len);
+    big[1] = '=';
+    m.u.start.env = env;
+    m.u.start.n_env = 1;
+    const struct proto_msg *got = round_trip(&m);
+    assert_string_equal(got->u.start.env[0], big);
+    assert_string_equal(got->u.start.layers[1], SHA);
+}
+
 static void test_hello_of_another_version(void **state)
 {
     (void)state;
@@ -369,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_decoder_refuses_hostile_fields),
         cmocka_unit_test(test_nul_in_a_string_is_refused),
         cmocka_unit_test(test_text_over_its_ceiling_is_not_sent),
+        cmocka_unit_test(test_text_of_its_ceiling_leaves_room_for_layers),
         cmocka_unit_test(test_hello_of_another_version),
         cmocka_unit_test(test_names),
     };
