@@ -89,7 +89,8 @@ static uint64_t trim(struct logs *l, const char *function, uint64_t most)
     uint64_t left = 0;
     int64_t oldest = l->io.real_ms(l->io.arg) - l->w.retention_ms;
     if (segments_list(l->dir_fd, function, &v) == 0) {
-        qsort(v.v, v.n, sizeof *v.v, by_age);
+        if (v.n > 0)
+            qsort(v.v, v.n, sizeof *v.v, by_age);
         for (size_t i = 0; i < v.n; i++)
             left += weight(&v.v[i]);
         for (size_t i = 0; i < v.n; i++) {

@@ -422,6 +422,14 @@ static void what_is_past_retention_goes(void **state)
     assert_false(tmpdir_has(&g->dir, "gone")); /* its folder too */
 }
 
+static void a_folder_without_files_goes(void **state)
+{
+    struct lrig *g = *state;
+    assert_int_equal(mkdirat(g->dir.fd, "bare", 0700), 0);
+    logs_sweep_now(g->l);
+    assert_false(tmpdir_has(&g->dir, "bare"));
+}
+
 /* A stream that lives long does not hold what is old in the file it writes to. */
 static void a_stream_begins_a_new_file_every_day(void **state)
 {
@@ -510,6 +518,7 @@ int main(void)
         T(a_function_keeps_its_size_and_the_newest),
         T(the_biggest_gives_first),
         T(what_is_past_retention_goes),
+        T(a_folder_without_files_goes),
         T(a_stream_begins_a_new_file_every_day),
         cmocka_unit_test(names_there_and_back),
         T(no_stream_for_a_bad_name),
