@@ -189,7 +189,8 @@ void queue_on_ready(struct queue *q, queue_ready_cb *cb, void *arg); /* before s
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
 /* queued -> running. run is chosen by the caller (never 0, never reused in this process) and must be given to settle.
- * cb may be NULL. Errors by cb: ERR_NOTFOUND, ERR_CONFLICT (not queued: cancelled meanwhile, say). */
+ * cb may be NULL: nobody waits, and the change may wait some milliseconds for the commit of another (STORE_OP_LAZY),
+ * its own settle's, say. Errors by cb: ERR_NOTFOUND, ERR_CONFLICT (not queued: cancelled meanwhile, say). */
 int queue_start(struct queue *q, uint64_t seq, uint64_t run, bool lone, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
 
 enum verdict { VERDICT_DONE, VERDICT_WAIT, VERDICT_DEAD, VERDICT_REQUEUE /* a disruption */, VERDICT_CANCELLED };

@@ -40,6 +40,8 @@ int queue_start(struct queue *q, uint64_t seq, uint64_t run, bool lone, queue_ev
         return ERR_NOMEM;
     x->run = run;
     x->lone = lone;
+    if (cb == NULL)
+        x->op.flags = STORE_OP_LAZY; /* its outcome may be near, and then both are one commit */
     return event_op_submit(x);
 }
 

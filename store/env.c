@@ -193,6 +193,7 @@ static int open_env(struct store *s, int dir_fd, struct err *e)
 int store_open(struct store **ret, const char *path, const struct store_opts *opts, struct err *e)
 {
     int dir_fd = -1;
+    pthread_condattr_t mono;
     *ret = NULL;
     if (strlen(path) >= sizeof((struct store *)0)->path)
         return err_set(e, ERR_TOOBIG, "%s: path too long", path);
@@ -203,9 +204,14 @@ int store_open(struct store **ret, const char *path, const struct store_opts *op
     s->data_fd = -1;
     if (s->opts.batch_ops == 0)
         s->opts.batch_ops = STORE_BATCH_OPS;
+    if (s->opts.lazy_us == 0)
+        s->opts.lazy_us = STORE_LAZY_US;
     snprintf(s->path, sizeof s->path, "%s", path);
     pthread_mutex_init(&s->mu, NULL);
-    pthread_cond_init(&s->wake, NULL);
+    pthread_condattr_init(&mono);
+    pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->wake, &mono);
+    pthread_condattr_destroy(&mono);
     store_room_init(s);
     hist_init(&s->commit_us, &commit_us);
     hist_init(&s->commit_ops, &commit_ops);

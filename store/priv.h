@@ -12,6 +12,7 @@ enum {
     STORE_HOOKS_MAX = 8,
     STORE_READERS_MAX = 256,
     STORE_BATCH_OPS = 1024,
+    STORE_LAZY_US = 5000,
     STORE_CULPRITS_MAX = 8, /* after so many repetitions of a batch each of its ops gets a transaction of its own */
 };
 
@@ -47,6 +48,8 @@ struct room {
     bool full;
 };
 
+enum writer_state { WRITER_WORKS, WRITER_DOZES /* wakes by itself, or for an urgent op */, WRITER_SLEEPS };
+
 struct store {
     MDB_env *env;
     struct store_opts opts;
@@ -66,7 +69,8 @@ struct store {
     pthread_cond_t wake;
     struct store_op *inbox_head;
     struct store_op *inbox_tail;
-    bool writer_waits;
+    bool inbox_urgent; /* holds an op that is not lazy */
+    enum writer_state writer;
     bool stopping;
     struct store_stats stats; /* the counters only */
     struct hist commit_us, commit_ops;

@@ -9,8 +9,8 @@
  *
  * Every change of durable state is an op: a function run on the store thread inside the one write transaction of a
  * batch, and a completion called, also on the store thread, after the batch is on stable storage (or after it failed).
- * While one commit is being synced the next batch gathers; there is no timer. All of a batch's completions are called
- * in the order of submission.
+ * While one commit is being synced the next batch gathers; nothing that somebody waits for is held back for company
+ * (what nobody waits for may be: STORE_OP_LAZY). All of a batch's completions are called in the order of submission.
  *
  * No LMDB type shows here. Slices read from a transaction point into the map: they die at the next write of that
  * transaction and at its end.
@@ -41,6 +41,7 @@ struct store_opts {
     uint64_t max_bytes;     /* map size: address space, not disk */
     uint64_t reserve_bytes; /* ops marked STORE_OP_NEW are refused while free map or free disk is under this */
     size_t batch_ops;       /* at most so many ops in one transaction; 0 = default (1024) */
+    int64_t lazy_us;        /* how long a STORE_OP_LAZY waits for company; 0 = default (5 ms) */
     bool read_only;         /* for tools looking at a stopped daemon's directory: no store_start */
     bool unsafe_nosync;     /* tests and benchmarks only: commits are not synced */
     /* Called on the store thread when going on would break the promise (EIO from write or sync). The batch's
@@ -88,6 +89,8 @@ typedef void store_done_cb(int err, void *arg);
 enum {
     STORE_OP_NEW =
         1, /* brings in new work: refused with ERR_FULL inside the reserve, so that old work can be finished */
+    STORE_OP_LAZY =
+        2, /* nobody waits for it: joins the next commit of one somebody waits for, or its own a little later */
 };
 
 /* Caller's storage, untouched by the caller from submit until done. */

@@ -252,6 +252,15 @@ static void complete(struct store *s, struct store_op **ops, size_t n)
             ops[i]->done(ops[i]->result, ops[i]->arg);
 }
 
+/* All of the inbox, in the order of submission. Under mu. */
+static struct store_op *inbox_empty(struct store *s)
+{
+    struct store_op *list = s->inbox_head;
+    s->inbox_head = s->inbox_tail = NULL;
+    s->inbox_urgent = false;
+    return list;
+}
+
 /* Up to batch_ops from the front of *list, which keeps what does not fit. */
 static size_t gather(struct store *s, struct store_op *list)
 {
@@ -283,16 +292,38 @@ static void work(struct store *s, struct store_op **list)
     }
 }
 
-/* The inbox, once there is something in it; NULL when the thread is to end. */
+/* Lets the thread wait until mono_us at most; false when that is past. */
+static bool wait_until(struct store *s, int64_t mono_us)
+{
+    struct timespec at = {.tv_sec = (time_t)(mono_us / 1000000), .tv_nsec = (long)(mono_us % 1000000 * 1000)};
+    return pthread_cond_timedwait(&s->wake, &s->mu, &at) != ETIMEDOUT;
+}
+
+/* The inbox, once there is something in it that should be committed; NULL when the thread is to end.
+ *
+ * Ops that are STORE_OP_LAZY wait for company, but no longer than lazy_us. After work the thread itself stays half
+ * awake for as long, so that a stream of lazy ops does not wake it for each. */
 static struct store_op *take_inbox(struct store *s)
 {
+    int64_t until = clock_mono_us() + s->opts.lazy_us;
     pthread_mutex_lock(&s->mu);
-    s->writer_waits = true;
-    while (s->inbox_head == NULL && !s->stopping)
-        pthread_cond_wait(&s->wake, &s->mu);
-    s->writer_waits = false;
-    struct store_op *list = s->inbox_head;
-    s->inbox_head = s->inbox_tail = NULL;
+    while (!s->inbox_urgent && !s->stopping) {
+        if (until > 0) {
+            s->writer = WRITER_DOZES;
+            if (!wait_until(s, until)) {
+                if (s->inbox_head != NULL)
+                    break;
+                until = 0;
+            }
+        } else {
+            s->writer = WRITER_SLEEPS;
+            pthread_cond_wait(&s->wake, &s->mu);
+            if (s->inbox_head != NULL)
+                until = clock_mono_us() + s->opts.lazy_us;
+        }
+    }
+    s->writer = WRITER_WORKS;
+    struct store_op *list = inbox_empty(s);
     pthread_mutex_unlock(&s->mu);
     return list;
 }
@@ -307,8 +338,8 @@ static void top_up(struct store *s, struct store_op **list)
     if (*end != NULL)
         return;
     pthread_mutex_lock(&s->mu);
-    *end = s->inbox_head;
-    s->inbox_head = s->inbox_tail = NULL;
+    if (s->inbox_urgent || n > 0)
+        *end = inbox_empty(s);
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -374,7 +405,8 @@ int store_submit(struct store *s, struct store_op *op)
     else
         s->inbox_tail->next = op;
     s->inbox_tail = op;
-    bool wake = s->writer_waits;
+    s->inbox_urgent |= (op->flags & STORE_OP_LAZY) == 0;
+    bool wake = s->writer == WRITER_SLEEPS || (s->writer == WRITER_DOZES && s->inbox_urgent);
     pthread_mutex_unlock(&s->mu);
     if (wake)
         pthread_cond_signal(&s->wake);

@@ -549,6 +549,104 @@ static void test_never_started(void **state)
     fixture_done(&f);
 }
 
+/* An op nobody waits for, alone: committed, without company. */
+static void test_lazy_op_alone(void **state)
+{
+    struct fixture f;
+    struct step lazy[3];
+    (void)state;
+    fixture_init(&f, 4 << 20);
+    fixture_start(&f);
+    for (uint64_t i = 0; i < 3; i++) { /* to a thread that sleeps, or dozes still */
+        step_init(&lazy[i], &f, STEP_PUT, i);
+        lazy[i].op.flags = STORE_OP_LAZY;
+        step_submit(&lazy[i]);
+        assert_rc(step_wait(&lazy[i]), 0);
+    }
+    assert_int_equal(commits(&f), 3);
+    fixture_done(&f);
+}
+
+/* It waits for company and is committed with it; one that was not waited for does not end the wait. */
+static void test_lazy_ops_wait_for_company(void **state)
+{
+    struct fixture f;
+    struct step lazy[4], urgent[2];
+    (void)state;
+    memset(&f, 0, sizeof f);
+    f.opts = (struct store_opts){.max_bytes = 4 << 20, .lazy_us = 3600LL * 1000000};
+    tmpdir_make(&f.dir);
+    fixture_open(&f);
+    fixture_start(&f);
+    for (uint64_t i = 0; i < 2; i++) {
+        for (uint64_t n = 0; n < 2; n++) {
+            step_init(&lazy[2 * i + n], &f, STEP_PUT, 10 * i + n);
+            lazy[2 * i + n].op.flags = STORE_OP_LAZY;
+            step_submit(&lazy[2 * i + n]);
+        }
+        step_init(&urgent[i], &f, STEP_PUT, 10 * i + 5);
+        step_submit(&urgent[i]);
+        assert_rc(step_wait(&urgent[i]), 0);
+        assert_int_equal(commits(&f), i + 1);
+        for (uint64_t n = 0; n < 2; n++) {
+            assert_rc(step_wait(&lazy[2 * i + n]), 0);
+            assert_int_equal(lazy[2 * i + n].place + 2 - (int)n, urgent[i].place);
+        }
+    }
+    fixture_done(&f);
+}
+
+/* What waits for company when the store stops is committed. */
+static void test_stop_finishes_lazy_ops(void **state)
+{
+    struct fixture f;
+    struct step first, lazy;
+    (void)state;
+    memset(&f, 0, sizeof f);
+    f.opts = (struct store_opts){.max_bytes = 4 << 20, .lazy_us = 3600LL * 1000000};
+    tmpdir_make(&f.dir);
+    fixture_open(&f);
+    fixture_start(&f);
+    step_init(&first, &f, STEP_PUT, 1);
+    step_submit(&first);
+    assert_rc(step_wait(&first), 0);
+    step_init(&lazy, &f, STEP_PUT, 2);
+    lazy.op.flags = STORE_OP_LAZY;
+    step_submit(&lazy);
+    store_stop(f.s);
+    assert_int_equal(atomic_load(&lazy.dones), 1);
+    assert_rc(lazy.result, 0);
+    fixture_done(&f);
+}
+
+/* Lazy ops that come in during a commit do not bring about another one by themselves. */
+static void test_lazy_ops_during_a_commit(void **state)
+{
+    struct fixture f;
+    struct step first, lazy, last;
+    struct gate g = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .closed = true};
+    (void)state;
+    memset(&f, 0, sizeof f);
+    f.opts = (struct store_opts){.max_bytes = 4 << 20, .lazy_us = 3600LL * 1000000, .fault = gate_fault, .arg = &g};
+    tmpdir_make(&f.dir);
+    fixture_open(&f);
+    fixture_start(&f);
+    step_init(&first, &f, STEP_PUT, 1);
+    step_submit(&first);
+    gate_wait_reached(&g);
+    step_init(&lazy, &f, STEP_PUT, 2);
+    lazy.op.flags = STORE_OP_LAZY;
+    step_submit(&lazy);
+    gate_open(&g);
+    assert_rc(step_wait(&first), 0);
+    step_init(&last, &f, STEP_PUT, 3);
+    step_submit(&last);
+    assert_rc(step_wait(&last), 0);
+    assert_int_equal(atomic_load(&lazy.dones), 1);
+    assert_int_equal(commits(&f), 2);
+    fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +665,10 @@ int main(void)
         cmocka_unit_test(test_hooks_have_a_ceiling),
         cmocka_unit_test(test_many_threads_then_stop),
         cmocka_unit_test(test_stop_finishes_what_completions_submit),
+        cmocka_unit_test(test_lazy_op_alone),
+        cmocka_unit_test(test_lazy_ops_wait_for_company),
+        cmocka_unit_test(test_stop_finishes_lazy_ops),
+        cmocka_unit_test(test_lazy_ops_during_a_commit),
         cmocka_unit_test(test_never_started),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
