@@ -14,8 +14,8 @@ import time
 
 from suite import paths
 
-IDLE_MB = 4096   # MemorySize with which a function cannot start: its events stay queued
-WORKER_MB = 128
+IDLE_MB = 10240   # MemorySize with which a function cannot start: its events stay queued
+WORKER_MB = 1769  # a whole vCPU; a worker of 128 MB has 7 % of one, and then that is what is measured
 WORKERS = 4
 
 
