@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +18,10 @@ import time
 from lib import Bided, balanced, engine_pid, expect, until, zipped
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(TOP + "/tests/kill")
+
+from faults import Faults  # noqa: E402
+
 BUILD = os.environ.get("BIDE_BUILD") or os.path.join(TOP, "build", "release")
 ECHO = "def handler(e, c):\n    return e\n"
 FLOOD_S = int(os.environ.get("BIDE_FLOOD_S", "8"))        # minutes, by hand
@@ -283,6 +288,31 @@ def test_clock_jumps():
                 expect([a["outcome"] for a in b.show(i)["attempts"]] == ["function_error", "success"], b.show(i))
     finally:
         os.unlink(clock.path)
+
+
+# --- a slow disk
+
+def test_slow_disk():
+    """Every sync takes 200 ms: clients share them, and what needs none does not wait."""
+    with tempfile.TemporaryDirectory(prefix="bide-slow-", dir="/var/tmp") as d:
+        os.chmod(d, 0o711)
+        f = Faults(BUILD + "/tests/faults/libfaultshim.so", d + "/faults", d)
+        with Bided(data=d + "/data", env=f.env) as b:
+            b.make("f", ECHO)
+            b.ask("POST", "/2015-03-31/functions/f/invocations", b"{}")
+            f.slow_syncs(200)
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(64) as ex:
+                took = list(ex.map(lambda n: timed(lambda: accept(b, "f")), range(256)))
+            rate = 256 / (time.monotonic() - began)
+            calls = [timed(lambda: expect(b.ask("POST", "/2015-03-31/functions/f/invocations", b"{}")[0] == 200)) for _ in range(10)]
+            reads = [timed(lambda: status(b)) for _ in range(10)]
+            print("     %.0f accepted a second, each within %.0f to %.0f ms; a call %.0f ms, status %.0f ms at most" % (
+                rate, 1000 * min(took), 1000 * max(took), 1000 * max(calls), 1000 * max(reads)))
+            expect(min(took) > 0.15, "the syncs are not slow:", min(took))
+            expect(rate > 20 and max(calls) < 2 and max(reads) < 2, rate, calls, reads)
+            f.slow_syncs(0)
+            settled(b, 256)
 
 
 # --- too many of something

@@ -5,11 +5,11 @@ import sys
 
 from lib import expect
 
-RUN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kill", "run")
+HERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kill")
 
 
-def kill(*words):
-    r = subprocess.run([sys.executable, RUN, *words], text=True, capture_output=True, timeout=600)
+def kill(*words, program="run"):
+    r = subprocess.run([sys.executable, os.path.join(HERE, program), *words], text=True, capture_output=True, timeout=600)
     expect(r.returncode == 0, words, r.stdout[-4000:], r.stderr[-2000:])
     return r.stdout
 
@@ -23,3 +23,8 @@ def test_kill_controls():
     """The harness is not blind: a lost event is seen."""
     for control in ("drop", "rollback"):
         kill("--cycles", "30", "--control", control)
+
+
+def test_kill_points():
+    """Some of the points of each phase of bided's life."""
+    print("     " + kill("--stride", os.environ.get("BIDE_KILL_STRIDE", "40"), program="points").splitlines()[-1])

@@ -240,8 +240,7 @@ class Batch:
         if n == self.cycles // 3 or n == self.cycles * 2 // 3:
             self.b.ready()
             self.died(self.b.kill())
-            # The engine may hold it for a moment still.
-            until(lambda: subprocess.run(["flock", "-n", self.b.data + "/lock", "true"], check=False).returncode == 0, 10, "lock", 0.002)
+            self.b.wait_locks()
             if n == self.cycles // 3:
                 shutil.copy(self.b.data + "/queue/data.mdb", copy)
             else:

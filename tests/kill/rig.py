@@ -1,6 +1,7 @@
 """A bided that is killed: started without waiting, asked over its Unix socket, filled with the functions of the loop."""
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -90,6 +91,15 @@ class Killed(Bided):
         if status >= 300:
             raise Failed("%s %s: %d %s" % (method, path, status, text[:300]))
         return json.loads(text) if text else None
+
+    def ask_raw(self, method, path, body, headers):
+        """Status, headers, body."""
+        return super().ask(method, path, body, headers)
+
+    def wait_locks(self):
+        """Until its last process is gone."""
+        with open(self.data + "/lock") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
 
     def books(self):
         return self.ask("GET", "/bide/v1/status")["events"]
