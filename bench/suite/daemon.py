@@ -192,9 +192,11 @@ class Daemon:
 
     def fill(self, name, count):
         """Queue count events; more than one run of the loader when a signature would grow old."""
-        left = count
-        while left > 0:
-            left -= self.load(name, min(64, left), count=min(left, 1_000_000))["n"]
+        before = self.events()["accepted"]
+        while (left := count - self.events()["accepted"] + before) > 0:
+            batch = min(left, 64)
+            requests = min(left // batch, 100_000)
+            self.load(name, min(requests, 16), count=requests, batch=batch)
 
     def floors(self):
         out = subprocess.run([paths.program("bench_floors"), self.data, str(300 * paths.SECONDS)], check=True,

@@ -17,6 +17,7 @@ def _number(name, default, tiny):
 RUNS = _number("BENCH_RUNS", 5, 1)           # interleaved repetitions; medians are of these
 SECONDS = _number("BENCH_SECONDS", 3, 1)     # of one closed-loop run
 EVENTS = _number("BENCH_EVENTS", 1_000_000, 3000)  # a big backlog
+BACKLOG = _number("BENCH_BACKLOG", 10_000_000, 3000)  # a very big one
 SLICE = _number("BENCH_SLICE", 20_000, 300)  # events of one timed piece
 SAMPLES = _number("BENCH_SAMPLES", 200, 10)  # single latencies
 PAYLOAD = 256
