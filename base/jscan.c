@@ -163,6 +163,21 @@ static size_t character(const unsigned char *p, const unsigned char *end, size_t
     return n;
 }
 
+/* How many bytes the character that begins with c has. */
+static size_t whole_length(unsigned char c)
+{
+    return c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+}
+
+size_t jscan_utf8(const void *p, size_t len)
+{
+    const unsigned char *c = p;
+    if (len == 0 || *c < 0x80)
+        return len > 0;
+    size_t whole = whole_length(*c);
+    return whole > 1 && character(c, c + len, whole) == whole && is_utf8(c, whole) ? whole : 0;
+}
+
 /* Bytes above 0x7F are taken as they are, whole sequences only, so that a cut never falls into a character. */
 static bool string(struct scan *s, struct sink *k)
 {
@@ -184,9 +199,8 @@ static bool string(struct scan *s, struct sink *k)
                 return false;
             continue;
         }
-        size_t whole = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-        size_t n = character(s->p, s->end, whole);
-        if (s->plain && c >= 0x80 && (n == 1 || n != whole || !is_utf8(s->p, n)))
+        size_t n = character(s->p, s->end, whole_length(c));
+        if (s->plain && c >= 0x80 && jscan_utf8(s->p, n) == 0)
             return false;
         sink_bytes(k, s->p, n);
         s->p += n;

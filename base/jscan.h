@@ -17,6 +17,9 @@ struct jscan_member {
     size_t len; /* of the text */
 };
 
+/* The length of the character of UTF-8, in its only form, that begins at p; 0: there is none. */
+size_t jscan_utf8(const void *p, size_t len);
+
 /* One whole value of any kind, nested at most depth_max deep? Bytes above 0x7f are not looked at. */
 bool jscan_valid(const void *json, size_t len, int depth_max);
 

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/jscan.h"
 #include "base/signame.h"
@@ -13,17 +14,24 @@ int errobj_read(const void *json, size_t len, char *ret_type, size_t type_cap, c
     return jscan_object(json, len, ERROBJ_DEPTH_MAX, want, 2) ? 0 : ERR_INVALID;
 }
 
+/* Bytes that are no UTF-8, as in a header's value, would make it no JSON. */
 static int quoted(struct buf *out, const char *text)
 {
+    size_t left = strlen(text), n;
     int rc = buf_putc(out, '"');
-    for (; *text != '\0' && rc == 0; text++) {
+    for (; left > 0 && rc == 0; text += n, left -= n) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
+        n = jscan_utf8(text, left);
+        if (n == 0) {
+            n = 1;
+            rc = buf_puts(out, "\\ufffd");
+        } else if (c == '"' || c == '\\') {
             rc = buf_printf(out, "\\%c", c);
-        else if (c < 0x20)
+        } else if (c < 0x20) {
             rc = buf_printf(out, "\\u%04x", c);
-        else
-            rc = buf_putc(out, (char)c);
+        } else {
+            rc = buf_append(out, text, n);
+        }
     }
     return rc == 0 ? buf_putc(out, '"') : rc;
 }

@@ -14,7 +14,9 @@ enum { ERROBJ_DEPTH_MAX = 64 };
 int errobj_read(const void *json, size_t len, char *ret_type, size_t type_cap, char *ret_message,
                 size_t message_cap) BIDE_MUST_USE;
 
-/* Append {"errorType":"...","errorMessage":"..."}; without the message when it is NULL. */
+/* Append {"errorType":"...","errorMessage":"..."}; without the message when it is NULL. What is no UTF-8 becomes
+ * U+FFFD.
+ */
 int errobj_write(struct buf *out, const char *type, const char *message) BIDE_MUST_USE;
 
 enum { ERROBJ_EXIT_TEXT = 96 };

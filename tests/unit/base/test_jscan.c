@@ -172,6 +172,18 @@ static void test_other_names(void **state)
     assert_string_equal(b, "2");
 }
 
+static void test_utf8(void **state)
+{
+    (void)state;
+    assert_int_equal(jscan_utf8("a", 1), 1);
+    assert_int_equal(jscan_utf8("\xc3\xa4x", 3), 2);
+    assert_int_equal(jscan_utf8("\xf0\x9f\x98\x80", 4), 4);
+    assert_int_equal(jscan_utf8("\xf0\x9f\x98\x80", 3), 0);
+    assert_int_equal(jscan_utf8("\xa4", 1), 0);
+    assert_int_equal(jscan_utf8("\xc0\xaf", 2), 0);
+    assert_int_equal(jscan_utf8("", 0), 0);
+}
+
 static void test_signal_words(void **state)
 {
     (void)state;
@@ -188,6 +200,6 @@ int main(void)
                                        cmocka_unit_test(test_long_strings), cmocka_unit_test(test_depth),
                                        cmocka_unit_test(test_members),      cmocka_unit_test(test_cuts),
                                        cmocka_unit_test(test_other_names),  cmocka_unit_test(test_other_encodings),
-                                       cmocka_unit_test(test_signal_words)};
+                                       cmocka_unit_test(test_utf8),         cmocka_unit_test(test_signal_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

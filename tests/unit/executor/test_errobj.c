@@ -112,12 +112,23 @@ static void exits_have_gos_signal_names(void **state)
     assert_string_equal(text, "Runtime exited with error: exit status 255");
 }
 
+/* A header's value may hold bytes of another encoding, or end in the middle of a character. */
+static void what_is_no_utf8_is_replaced(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 256);
+    assert_int_equal(errobj_write(&b, "caf\xe9.\xc3\xa9", "\xe2\x82"), 0);
+    assert_string_equal(b.data, "{\"errorType\":\"caf\\ufffd.\xc3\xa9\",\"errorMessage\":\"\\ufffd\\ufffd\"}");
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_are_found),           cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(truncation_and_depth),        cmocka_unit_test(what_is_written_can_be_read),
-        cmocka_unit_test(exits_have_gos_signal_names),
+        cmocka_unit_test(exits_have_gos_signal_names), cmocka_unit_test(what_is_no_utf8_is_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
