@@ -5,7 +5,7 @@
  * json_in.h names, or for bytes that are not UTF-8, which the scan does not look at. What the scan calls plain,
  * jansson takes.
  * - Of a text that all of them take, the scan's members are jansson's, cut to whole characters.
- * - An error object written from any two texts is taken by the scan, and gives the texts back.
+ * - An error object written from any two texts is JSON and, when they are UTF-8, gives the texts back.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -83,6 +83,14 @@ static void check_members(const char *p, size_t n)
     json_decref(o);
 }
 
+/* By jansson, which makes no strings of anything else. */
+static bool is_utf8(const char *text)
+{
+    json_t *s = json_string(text);
+    json_decref(s);
+    return s != NULL;
+}
+
 /* The input is two texts, a NUL between them. */
 static void check_written(const uint8_t *data, size_t size)
 {
@@ -96,15 +104,16 @@ static void check_written(const uint8_t *data, size_t size)
     buf_init(&b, 6 * (size + 64));
     BIDE_ASSERT(errobj_write(&b, type, message) == 0, "an error object cannot be written");
     json_t *o = json_loadb(b.data, b.len, 0, NULL);
-    if (o != NULL) { /* the texts were UTF-8 */
+    BIDE_ASSERT(o != NULL && jscan_plain(b.data, b.len, 1), "no JSON is written: %s", b.data);
+    if (is_utf8(type) && is_utf8(message)) {
         BIDE_ASSERT(strcmp(json_string_value(json_object_get(o, "errorType")), type) == 0 &&
                         strcmp(json_string_value(json_object_get(o, "errorMessage")), message) == 0,
                     "jansson reads other texts than were written");
         BIDE_ASSERT(errobj_read(b.data, b.len, type_again, type_cap, message_again, message_cap) == 0 &&
                         strcmp(type, type_again) == 0 && strcmp(message, message_again) == 0,
                     "what was written is not what is read: %s", b.data);
-        json_decref(o);
     }
+    json_decref(o);
     free(type);
     free(message);
     free(type_again);

@@ -1,6 +1,7 @@
 /* A worker's whole conversation: what a runtime sends on its connections, what it writes to its log, what the executor
- * process reports, and what the dispatcher asks, in any order. The input is a list of steps: what, how many bytes, the
- * bytes. Both other sides are played here, on one thread, over the real engine's side.
+ * process reports, and what the dispatcher asks, in any order. The input is a byte that says which time limits are
+ * near, and a list of steps: what, how many bytes, the bytes. Both other sides are played here, on one thread, over the
+ * real engine's side.
  *
  * Every invocation handed over has exactly one result, whatever happens; a worker is ready, gone, or failed to start
  * only when it can be; answers on a connection are whole HTTP replies as far as they go; and a message that the
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fdutil.h"
+#include "base/jscan.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "executor/executor.h"
@@ -35,15 +37,28 @@ enum step {
     STEP_STOP,
     STEP_LOG,     /* bytes into the log pipe */
     STEP_STARTED, /* of the executor process, with new sockets */
-    STEP_EXITED,  /* two bytes: exit status, signal */
+    STEP_EXITED,  /* three bytes: exit status, signal, errno of the program that could not be executed */
     STEP_OUT_OF_MEMORY,
     STEP_DEAD,
     STEP_RESET_DONE,
     STEP_DATAGRAM, /* the bytes as they are */
+    STEP_WAIT,     /* until what is near is past */
     STEPS,
 };
 
-enum { STEPS_MAX = 48, WORKER = 7, TURNS = 3, CONNS = 2, PATIENCE_MS = 20000 };
+/* Limits that are a moment away, not a quarter of an hour. */
+enum { NEAR_RUN = 1, NEAR_INIT = 2, NEAR_FREEZE = 4, NEAR_RESET = 8 };
+
+enum {
+    NEAR_MS = 1,
+    FAR_MS = 900000,
+    WAITS_MAX = 4,
+    STEPS_MAX = 48,
+    WORKER = 7,
+    TURNS = 3,
+    CONNS = 2,
+    PATIENCE_MS = 20000
+};
 
 #define REQUEST_ID "01a208bd-3cbb-7600-93fa-4d284ce187b7"
 
@@ -58,7 +73,14 @@ struct world {
     struct buf heard[CONNS];
     uint64_t token, results; /* invocations handed over; the results they had */
     bool ready, gone, lost;
+    unsigned waits;
+    uint8_t near; /* bits NEAR_x */
 };
+
+static int64_t limit_ms(const struct world *w, uint8_t which)
+{
+    return (w->near & which) != 0 ? NEAR_MS : FAR_MS;
+}
 
 /* --- what the engine says ----------------------------------------------------------------------------------------- */
 
@@ -82,6 +104,8 @@ static void check_result(const struct executor_result *r)
     BIDE_ASSERT(r->body != NULL && r->error_type != NULL && r->error_message != NULL, "a result without its parts");
     BIDE_ASSERT(r->log_tail_len <= EXECUTOR_LOG_TAIL && r->body_len <= EXECUTOR_RESPONSE_MAX,
                 "a result over its ceilings");
+    BIDE_ASSERT(!r->platform_made || jscan_plain(r->body, r->body_len, 1), "the platform's own: %.300s",
+                (const char *)r->body);
     BIDE_ASSERT(r->end >= EXECUTOR_OK && r->end <= EXECUTOR_DISRUPTED, "end %d", (int)r->end);
 }
 
@@ -241,10 +265,11 @@ static void started(struct world *w)
 
 static void exited(struct world *w, struct feed *f, bool oom)
 {
-    uint8_t code = feed_byte(f), sig = feed_byte(f) % 65;
-    report(w, &(struct proto_msg){.type = PROTO_EXITED,
-                                  .worker = WORKER,
-                                  .u.exited = {.exit_code = sig > 0 ? -1 : code, .signal = sig, .oom = oom}});
+    uint8_t code = feed_byte(f), sig = feed_byte(f) % 65, sys = feed_byte(f);
+    report(w, &(struct proto_msg){
+                  .type = PROTO_EXITED,
+                  .worker = WORKER,
+                  .u.exited = {.exec_errno = sys, .exit_code = sig > 0 ? -1 : code, .signal = sig, .oom = oom}});
 }
 
 /* --- the dispatcher ----------------------------------------------------------------------------------------------- */
@@ -265,7 +290,7 @@ static void start(struct world *w)
                                     .session_token = "",
                                     .memory_mb = 128,
                                     .tmp_mb = 512,
-                                    .timeout_ms = 900000};
+                                    .timeout_ms = (int32_t)limit_ms(w, NEAR_RUN)};
     executor_start(w->x, WORKER, &s);
 }
 
@@ -338,6 +363,10 @@ static void step(struct world *w, enum step what, struct slice s)
         if (s.len > 0) /* none at all is the end of the socket */
             (void)!send(w->sock, s.p, s.len, MSG_NOSIGNAL | MSG_DONTWAIT);
         break;
+    case STEP_WAIT:
+        if (w->waits++ < WAITS_MAX)
+            (void)usleep(1000 * (NEAR_MS + 1));
+        break;
     case STEPS:
         break;
     }
@@ -372,19 +401,21 @@ static int runtimes(void)
     return fd;
 }
 
-static void enter(struct world *w)
+static void enter(struct world *w, uint8_t near)
 {
+    *w = (struct world){.sock = -1, .log = -1, .conn = {-1, -1}, .near = near};
     static const struct executor_cbs cbs = {.on_ready = on_ready,
                                             .on_start_failed = on_start_failed,
                                             .on_init_failed = on_init_failed,
                                             .on_result = on_result,
                                             .on_gone = on_gone,
                                             .on_lost = on_lost};
-    const struct executor_opts o = {
-        .runtimes_fd = runtimes(), .init_limit_ms = 1000000, .freeze_after_ms = 1000000, .reset_limit_ms = 1000000};
+    const struct executor_opts o = {.runtimes_fd = runtimes(),
+                                    .init_limit_ms = limit_ms(w, NEAR_INIT),
+                                    .freeze_after_ms = limit_ms(w, NEAR_FREEZE),
+                                    .reset_limit_ms = limit_ms(w, NEAR_RESET)};
     struct err e = {0};
     int pair[2];
-    *w = (struct world){.sock = -1, .log = -1, .conn = {-1, -1}};
     for (int i = 0; i < CONNS; i++)
         buf_init(&w->heard[i], 8 << 20);
     BIDE_ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0, "sockets: %s", strerror(errno));
@@ -418,7 +449,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world w;
     struct feed f = {data, size};
-    enter(&w);
+    enter(&w, feed_byte(&f));
     start(&w);
     turn(&w);
     started(&w);
