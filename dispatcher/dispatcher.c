@@ -115,6 +115,36 @@ static void on_tick(void *arg)
     dispatcher_pump(arg);
 }
 
+/* --- moves that find no room: nothing new begins until they are stored ----------------------------------------------
+ */
+
+static void press(struct dispatcher *d)
+{
+    bool owed = queue_press(d->deps.queue) > 0;
+    if (owed != d->holding) {
+        if (owed)
+            log_error("dispatcher", "no room is left to store what became of events: no event starts until there is");
+        else
+            log_info("dispatcher", "what became of events is stored: they start again");
+        d->holding = owed;
+        sched_hold(d->sched, owed);
+        dispatcher_pump(d);
+    }
+    if (owed && !d->draining)
+        loop_timer_arm(d->press, PRESS_MS);
+}
+
+static void on_press(void *arg)
+{
+    press(arg);
+}
+
+static void on_queue_owed(void *arg)
+{
+    struct dispatcher *d = arg;
+    BIDE_ASSERT(loop_post(d->loop, on_press, d) == 0, "out of memory for a completion");
+}
+
 /* --- what becomes due --------------------------------------------------------------------------------------------- */
 
 static void end_clock_waits(struct dispatcher *d)
@@ -356,6 +386,8 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_due, d, &d->due);
     if (rc == 0)
+        rc = loop_timer_new(d->loop, on_press, d, &d->press);
+    if (rc == 0)
         rc = loop_timer_new(d->loop, on_grace_over, d, &d->grace);
     if (rc == 0)
         rc = backlog_new(&d->backlog, d);
@@ -369,6 +401,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     }
     queue_on_ready(deps->queue, on_queue_ready, d);
     queue_on_cancelled(deps->queue, on_queue_cancelled, d);
+    queue_on_owed(deps->queue, on_queue_owed, d);
     registry_on_change(deps->registry, known_changed, d);
     *ret = d;
     return 0;
@@ -400,6 +433,7 @@ void dispatcher_free(struct dispatcher *d)
         free(d->degradations[i]);
     loop_timer_free(d->tick);
     loop_timer_free(d->due);
+    loop_timer_free(d->press);
     loop_timer_free(d->grace);
     sched_free(d->sched);
     stats_done(d);
@@ -461,6 +495,7 @@ static void shutdown_here(void *arg)
     struct dispatcher *d = n->d;
     d->draining = true;
     sched_drain(d->sched);
+    queue_owed_give_up(d->deps.queue); /* those runs are repeated after the next start */
     loop_timer_arm(d->grace, n->grace_ms);
     free(n);
     end_clock_waits(d);

@@ -389,3 +389,8 @@ struct sched_job sched_job_of(const struct sched *s, const struct worker *w)
                               .lone = w->ev == s->lone,
                               .sync_start = w->ev->sync_start || w->ev == s->lone};
 }
+
+void sched_hold(struct sched *s, bool on)
+{
+    s->held = on;
+}

@@ -17,6 +17,7 @@
 
 enum {
     DECISIONS_A_TURN = 256,
+    PRESS_MS = 200, /* between two tries at what found no room */
     PROMOTE_AT_ONCE = 512,
     DELETE_AT_ONCE = 512,
     SYNCED_STARTS = 8,             /* first starts of a function after a crash that wait for the disk */
@@ -124,10 +125,12 @@ struct dispatcher {
     struct call *calls;
     struct job *jobs;
     struct code_use *code_uses;
-    struct loop_timer *tick; /* the scheduler's next wake-up */
-    struct loop_timer *due;  /* the earliest due time */
+    struct loop_timer *tick;  /* the scheduler's next wake-up */
+    struct loop_timer *due;   /* the earliest due time */
+    struct loop_timer *press; /* what the queue owes is tried again */
     struct loop_timer *grace;
     bool pumping, pump_again;
+    bool holding; /* the queue owes something */
     bool promoting;
     uint64_t next_run;
     struct backoff_policy policy;

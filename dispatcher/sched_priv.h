@@ -145,6 +145,7 @@ struct sched {
     struct ev *lone;         /* waits for everything else to end, or runs alone */
     int64_t lone_since;      /* mono */
     bool draining;
+    bool held; /* no decision about events that are not on a worker yet */
 };
 
 /* NULL: no such function, worker. */

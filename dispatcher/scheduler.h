@@ -150,6 +150,10 @@ void sched_worker_gone(struct sched *s, uint64_t worker, int64_t mono_ms);
 /* No more work is started; idle workers are stopped as they come. */
 void sched_drain(struct sched *s);
 
+/* While on, no event is given to a worker and none is given up for its age: what is decided could not be stored. Calls
+ * are served as ever. */
+void sched_hold(struct sched *s, bool on);
+
 /* --- decisions ---------------------------------------------------------------------------------------------------- */
 
 /* The next decision, or false when there is none now. */

@@ -66,6 +66,11 @@ struct queue {
     void *dead_arg;
     queue_cancelled_cb *cancelled_cb;
     void *cancelled_arg;
+    queue_owed_cb *owed_cb;
+    void *owed_arg;
+    pthread_mutex_t owed_mu; /* guards what follows */
+    TAILQ_HEAD(, event_op) owed;
+    bool owed_given_up;
 };
 
 /* queue.c: counters; the writing thread, inside a transaction */
@@ -153,8 +158,17 @@ struct event_op {
     bool becomes_ready; /* tell on_ready after the commit */
     bool cancelled;     /* tell on_cancelled after the commit */
     struct id id;       /* of an event that is named by its id */
+    /* owed.c */
+    bool may_owe; /* a move of an accepted event, not somebody's wish: not refused for want of room */
+    bool is_owed; /* it is in queue->owed */
+    bool pressed; /* and with the store just now */
+    TAILQ_ENTRY(event_op) owed_link;
 };
 struct event_op *event_op_new(struct queue *q, store_run_cb *run, uint64_t seq, queue_event_cb *cb, void *arg);
 int event_op_submit(struct event_op *x) BIDE_MUST_USE;
+void event_op_end(struct event_op *x, int err); /* tells whom it concerns, and frees */
+
+/* owed.c: true: err is not the end of x, which is kept to be tried again. The store thread. */
+bool owed_keep(struct event_op *x, int err);
 
 #endif

@@ -321,7 +321,9 @@ static int open_queue(struct queue **ret, struct store *s, const struct queue_op
     q->pending_due_ms = INT64_MAX;
     q->history_due_ms = INT64_MAX;
     TAILQ_INIT(&q->dirty_counts);
+    TAILQ_INIT(&q->owed);
     pthread_mutex_init(&q->tally_mu, NULL);
+    pthread_mutex_init(&q->owed_mu, NULL);
     buf_init(&q->scratch, ATTEMPT_RECORD_MAX);
     int rc = open_tables(q, e);
     if (rc == 0)
@@ -363,6 +365,7 @@ void queue_close(struct queue *q)
     }
     buf_done(&q->scratch);
     pthread_mutex_destroy(&q->tally_mu);
+    pthread_mutex_destroy(&q->owed_mu);
     free(q);
 }
 
@@ -397,9 +400,8 @@ void queue_set_dead_writer(struct queue *q, queue_dead_cb *cb, void *arg)
 
 /* --- ops ---------------------------------------------------------------------------------------------------------- */
 
-static void event_op_done(int err, void *arg)
+void event_op_end(struct event_op *x, int err)
 {
-    struct event_op *x = arg;
     if (err == 0 && x->cancelled && x->q->cancelled_cb != NULL)
         x->q->cancelled_cb(&x->ev.seq, 1, x->q->cancelled_arg);
     if (x->cb != NULL)
@@ -407,6 +409,12 @@ static void event_op_done(int err, void *arg)
     if (err == 0 && x->becomes_ready && x->q->ready_cb != NULL)
         x->q->ready_cb(&x->ev, NULL, 0, x->q->ready_arg);
     free(x);
+}
+
+static void event_op_done(int err, void *arg)
+{
+    if (!owed_keep(arg, err))
+        event_op_end(arg, err);
 }
 
 struct event_op *event_op_new(struct queue *q, store_run_cb *run, uint64_t seq, queue_event_cb *cb, void *arg)

@@ -215,6 +215,14 @@ int queue_settle(struct queue *q, const struct settle *s, queue_event_cb *cb, vo
 /* queued or waiting -> dead (EventAgeExceeded, ZeroReservedConcurrency). */
 int queue_expire(struct queue *q, uint64_t seq, enum condition c, queue_event_cb *cb, void *arg) BIDE_MUST_USE;
 
+/* Without room on the disk or in the store, a start, an outcome or an expiry is not refused but owed: kept in memory,
+ * in order for each event, until it is stored; its callback comes then. Somebody must press for it. */
+typedef void queue_owed_cb(void *arg);
+/* cb, on the store thread: something is owed now, and nothing was before. Without a cb there is no owing. */
+void queue_on_owed(struct queue *q, queue_owed_cb *cb, void *arg);
+size_t queue_press(struct queue *q);      /* try again, any thread; how many are owed (those that are tried included) */
+void queue_owed_give_up(struct queue *q); /* at the end: they fail with ERR_FULL, from now on at once */
+
 /* waiting -> queued for up to max_n events due at now_ms; each is announced by on_ready. */
 typedef void queue_count_cb(int err, uint64_t n, void *arg); /* n == max_n: there may be more */
 int queue_promote_due(struct queue *q, int64_t now_ms, uint32_t max_n, queue_count_cb *cb, void *arg) BIDE_MUST_USE;

@@ -40,6 +40,7 @@ int queue_start(struct queue *q, uint64_t seq, uint64_t run, bool lone, queue_ev
         return ERR_NOMEM;
     x->run = run;
     x->lone = lone;
+    x->may_owe = true;
     if (cb == NULL)
         x->op.flags = STORE_OP_LAZY; /* its outcome may be near, and then both are one commit */
     return event_op_submit(x);
@@ -213,6 +214,7 @@ int queue_settle(struct queue *q, const struct settle *s, queue_event_cb *cb, vo
     free(base);
     x->base.op.arg = x;
     x->base.ev.fid = s->fid;
+    x->base.may_owe = true;
     x->s = *s;
     if (s->counts)
         (void)attempt_copy(&x->s.attempt, &s->attempt, (char *)(x + 1));
@@ -246,5 +248,6 @@ int queue_expire(struct queue *q, uint64_t seq, enum condition c, queue_event_cb
     if (x == NULL)
         return ERR_NOMEM;
     x->condition = c;
+    x->may_owe = true;
     return event_op_submit(x);
 }

@@ -151,6 +151,45 @@ def test_disk_nearly_full():
             settled(b, accepted + 1)
 
 
+def test_not_a_block_left():
+    """Nothing at all is free: not even an outcome finds room. It is neither lost nor counted twice, nothing more starts, and all goes on
+    when there is room again."""
+    with small_disk(96) as disk:
+        b = Bided(*DISK, data=disk + "/data")
+        b.log_path = disk + ".log"
+        with b:
+            b.make("f", "def handler(e, c):\n    if e:\n        raise ValueError('x' * 15000)\n")  # an outcome that is long
+            paused(b, "f", True)
+            ids = [accept(b, "f", b'{"n": %d}' % n) for n in range(300)]
+            filler = os.open(disk + "/filler", os.O_CREAT | os.O_WRONLY)
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(filler, 0, shutil.disk_usage(disk).free)
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(filler, b"x" * 4096)
+            expect(invoke(b, "f")[0] == 500)
+            until(lambda: b.ask("POST", "/bide/v1/functions/f/resume")[0] == 200, 30, "resumed")
+            until(lambda: "no room is left to store what became of events" in b.log(), 30, lambda: "out of room: %s" % events(b))
+            e = until(lambda: (lambda x, y: y if x == y else None)(events(b), events(b)), 30, "a standstill")
+            expect(b.ask("GET", "/health")[0] == 200 and b.proc.poll() is None and balanced(e), e)
+            spent = cpu_s(b.proc.pid, engine_pid(b))
+            threading.Event().wait(1)
+            spent = cpu_s(b.proc.pid, engine_pid(b)) - spent
+            print("     %d settled, %d queued, %d running when nothing went any more; CPU %.2f s in a second" % (
+                e["waiting"], e["queued"], e["running"], spent))
+            expect(e["waiting"] < 300 and spent < 0.3, e, spent)
+            expect(b.ask("POST", "/2015-03-31/functions/f/invocations", b"{}")[0] == 200, "a call needs no room")
+            os.ftruncate(filler, 0)
+            os.close(filler)
+            until(lambda: events(b)["waiting"] == 300, 60, lambda: "300 wait: %s" % events(b))
+            expect(balanced(events(b)), events(b))
+            for i in ids[::10]:
+                ev = b.show(i)
+                expect(len(ev["attempts"]) == 1 and ev["disruptions"] == 0, ev)
+            accept(b, "f")
+            settled(b, 1)
+
+
 # --- descriptors, processes
 
 def test_no_descriptors():

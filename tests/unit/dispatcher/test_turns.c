@@ -147,7 +147,8 @@ static void test_behind_a_long_first_run(void **state)
     (void)rig_start(r, 1, 2);
 }
 
-/* A worker that has ended one run and is not ready for the next is no reason for one more than the reservation allows. */
+/* A worker that has ended one run and is not ready for the next is no reason for one more than the reservation allows.
+ */
 static void test_between_at_the_reservation(void **state)
 {
     struct rig *r = *state;
@@ -324,6 +325,27 @@ static void test_cancelled_on_its_way(void **state)
     rig_quiet(r);
 }
 
+/* What could not be stored is not decided; calls are served, and all goes on afterwards. */
+static void test_hold(void **state)
+{
+    struct rig *r = *state;
+    rig_plain(r, 1);
+    uint64_t w = rig_warm(r, 1, 1);
+    int64_t at_now, at_mono;
+    sched_hold(r->s, true);
+    rig_event(r, 1, 2);
+    rig_quiet(r);
+    r->now += RIG_AGE_MS + 1; /* too old by now */
+    rig_quiet(r);
+    sched_wakeup(r->s, &at_now, &at_mono);
+    assert_int_equal(at_now, INT64_MAX); /* else the tick would spin */
+    sched_hold(r->s, false);
+    assert_true(rig_next(r));
+    assert_int_equal(r->d.kind, SCHED_EXPIRE);
+    rig_event(r, 1, 3);
+    rig_run(r, w, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +364,7 @@ int main(void)
         RIG_TEST(test_delete_runnable),
         RIG_TEST(test_missed_by_refill),
         RIG_TEST(test_cancelled_on_its_way),
+        RIG_TEST(test_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
