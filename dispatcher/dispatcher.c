@@ -314,7 +314,11 @@ static void begin_backlog(uint64_t fid, uint64_t queued, uint64_t waiting, void 
 {
     struct dispatcher *d = arg;
     (void)waiting;
-    if (queued > 0)
+    /* Of a function that is deleted, and buried as far as anybody knew: its last event still ran when the engine ended,
+     * or was accepted just then. */
+    if (known_find(d, fid) == NULL && registry_whole(d->deps.registry))
+        known_bury(d, fid);
+    else if (queued > 0)
         sched_backlog(d->sched, fid);
 }
 

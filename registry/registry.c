@@ -308,6 +308,11 @@ int registry_open(struct registry **ret, struct store *s, const struct registry_
     return 0;
 }
 
+bool registry_whole(const struct registry *r)
+{
+    return !r->keep_all;
+}
+
 void registry_close(struct registry *r)
 {
     if (!r)

@@ -85,6 +85,8 @@ struct registry_opts {
  * progress, is completed or failed), and sweeps unreferenced code. Before store_start. */
 int registry_open(struct registry **ret, struct store *s, const struct registry_opts *o, struct err *e) BIDE_MUST_USE;
 void registry_close(struct registry *r);
+/* Every record could be read: a fid that is not known belongs to a function that was deleted. */
+bool registry_whole(const struct registry *r);
 
 /* A reference to the function of that name now; NULL if there is none. */
 const struct function *registry_get(struct registry *r, const char *name);
