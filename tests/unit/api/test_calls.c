@@ -254,12 +254,14 @@ static struct {
     pthread_mutex_t mu;
     pthread_cond_t cond;
     bool open;
-} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    unsigned waiting;
+} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0};
 
 static void wait_at_gate(void *arg)
 {
     (void)arg;
     pthread_mutex_lock(&gate.mu);
+    gate.waiting++;
     while (!gate.open)
         pthread_cond_wait(&gate.cond, &gate.mu);
     pthread_mutex_unlock(&gate.mu);
@@ -270,6 +272,38 @@ static void nothing(void *arg)
     (void)arg;
 }
 
+static bool all_wait(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate.mu);
+    bool all = gate.waiting == POOL_THREADS;
+    pthread_mutex_unlock(&gate.mu);
+    return all;
+}
+
+static void note(void *arg)
+{
+    *(_Atomic bool *)arg = true;
+}
+
+static bool is_noted(void *arg)
+{
+    return *(_Atomic bool *)arg;
+}
+
+/* Every place is taken, and stays so: also those of jobs that were under way before. */
+static void fill_pool(struct fx *x)
+{
+    _Atomic bool turned = false;
+    while (pool_submit(x->api->pool, POOL_WORK, wait_at_gate, nothing, nothing, NULL) == 0)
+        continue;
+    wait_until(all_wait, NULL, TEST_PATIENCE_MS);
+    assert_rc(loop_post(x->loop, note, &turned), 0); /* behind the end of every earlier job */
+    wait_until(is_noted, &turned, TEST_PATIENCE_MS);
+    while (pool_submit(x->api->pool, POOL_WORK, wait_at_gate, nothing, nothing, NULL) == 0)
+        continue;
+}
+
 /* What needs the pool is refused, with when to come again; what does not is served. */
 static void test_pool_full(void **state)
 {
@@ -278,8 +312,7 @@ static void test_pool_full(void **state)
     memset(big, 'x', INLINE_BODY_MAX + 2);
     big[0] = big[INLINE_BODY_MAX + 1] = '"';
     big[INLINE_BODY_MAX + 2] = '\0';
-    while (pool_submit(x->api->pool, POOL_WORK, wait_at_gate, nothing, nothing, NULL) == 0)
-        continue;
+    fill_pool(x);
     struct reply r = ask(x, "POST", INVOKE, EVENT_TYPE, big);
     assert_non_null(reply_header(&r, "Retry-After"));
     expect_fault(r, 429, "TooManyRequestsException", "Too many large requests at a time");
