@@ -3,7 +3,7 @@ import contextlib
 import statistics
 
 from suite import endtoend, paths, workers
-from suite.daemon import IDLE_MB, WORKERS, Daemon
+from suite.daemon import IDLE_MB, WORKER_MB, WORKERS, Daemon
 from suite.servers import PEERS, Failed, PostgreSQL, Server
 from suite.table import Table
 
@@ -54,43 +54,49 @@ class Figures:
     """What was measured: a figure a turn of each row, and the floors of the turn."""
 
     def __init__(self):
-        self.got, self.floors = {}, []
+        self.got, self.floors = {}, []  # (what, row, connections) -> turn -> figure
+        self.missing, self.gaps = {}, []  # servers that there is none of, and why; figures that one turn lacks
 
     def add(self, what, row, connections, figure):
-        self.got.setdefault((what, row, connections), []).append(figure)
+        self.got.setdefault((what, row, connections), {})[len(self.floors)] = figure
 
-    def each(self, what, row, connections, key="per_second"):
-        return [f[key] for f in self.got.get((what, row, connections), []) if key in f]
+    def by_turn(self, what, row, connections, key="per_second"):
+        return {turn: f[key] for turn, f in self.got.get((what, row, connections), {}).items() if key in f}
+
+    def each(self, *args):
+        return list(self.by_turn(*args).values())
 
     def rows(self, what):
         return list(dict.fromkeys(row for w, row, _ in self.got if w == what))
 
     def ratios(self, what, ours, theirs, connections):
-        return [o / t for o, t in zip(self.each(what, ours, connections), self.each(what, theirs, connections))]
-
-    def floor(self, name, key="per_second"):
-        return [f[name][key] for f in self.floors]
+        base = self.by_turn(what, theirs, connections)
+        return [rate / base[turn] for turn, rate in self.by_turn(what, ours, connections).items() if turn in base]
 
 
-def measure(figures, servers, missing):
+def measure(figures, servers):
     """One turn: each figure, of one server after the other."""
     for what, connections, jobs in CELLS:
         for s in list(servers):
-            try:
-                s.resume()
-                for row, figure in s.rows(what, connections, jobs):
+            why = "it ended"
+            s.resume()
+            for row, figure in s.rows(what, connections, jobs):
+                try:
                     s.fresh()
                     figures.add(what, row, connections, figure())
-                s.pause()
-            except Failed as e:
-                missing[s.name] = str(e)
+                except Failed as e:
+                    why = str(e)
+                    figures.gaps.append("%s, %d connections: %s" % (row, connections, why))
+            if not s.runs():
+                figures.missing[s.name] = why
                 servers.remove(s)
                 s.close()
+            s.pause()
     with Daemon() as d:
         figures.floors.append(d.floors())
 
 
-def start(stack, missing):
+def start(stack, figures):
     """The servers there are, bided first, and what is said about the settings of the others."""
     servers, said = [Bided()], []
     for peer in PEERS:
@@ -101,12 +107,12 @@ def start(stack, missing):
             s.pause()
             servers.append(s)
         except Failed as e:
-            missing[peer.name] = str(e)
+            figures.missing[peer.name] = str(e)
     return servers, said
 
 
-def add_missing(t, missing):
-    for name, why in missing.items():
+def add_missing(t, figures):
+    for name, why in figures.missing.items():
         t.add(name, "not measured: " + why.replace("|", "/").replace("\n", " "), *[""] * (len(t.columns) - 2))
 
 
@@ -114,7 +120,7 @@ def of_connections(n):
     return "%d connection%s" % (n, "s" if n > 1 else "")
 
 
-def accept_table(figures, missing):
+def accept_table(figures):
     t = Table("Durable accept: one job of %d bytes a request, answered once it is on disk. Closed loop; every server is empty before each run, "
               "and the others stand still. Median of %d runs of %d s (lowest-highest) in turns with each other."
               % (paths.PAYLOAD, paths.RUNS, paths.SECONDS), "accept", "per second", "mean or p50 µs", "p99 µs")
@@ -123,27 +129,27 @@ def accept_table(figures, missing):
             t.add("%s, %s" % (of_connections(c), row), *(figures.each("accept", row, c, k) for k in ("per_second", "p50_us", "p99_us")))
         t.add_floors(figures.floors, "LMDB commit of %d" % c, "loopback round trip, " + of_connections(c))
     t.add_floors(figures.floors, "fdatasync 4 KiB, file growing", "fdatasync 4 KiB, file laid out")
-    add_missing(t, missing)
+    add_missing(t, figures)
     return t
 
 
-def batch_table(figures, missing):
+def batch_table(figures):
     t = Table("Durable accept of batches: %d jobs in each request, statement or write, %d connections; p50 and p99 are those of a whole batch."
               % (JOBS, BATCH_CONNECTIONS), "batch", "jobs per second", "mean or p50 µs", "p99 µs")
     for row in figures.rows("batch"):
         t.add(row, *(figures.each("batch", row, BATCH_CONNECTIONS, k) for k in ("per_second", "p50_us", "p99_us")))
     t.add_floors(figures.floors, "LMDB commit of %d" % JOBS)
-    add_missing(t, missing)
+    add_missing(t, figures)
     return t
 
 
-def through_table(figures, missing):
-    t = Table("End to end, jobs per second from the first request until the last job is durably done: bided with up to %d workers, "
-              "processes of their own; of the others so many producers and as many consumers, which do nothing inside the load program."
-              % WORKERS, "end to end", *("%d" % c for c in THROUGH))
+def through_table(figures):
+    t = Table("End to end, jobs per second from the first request until the last job is durably done: bided with up to %d workers of %d "
+              "MB, processes of their own; of the others so many producers and as many consumers, which do nothing inside the load program."
+              % (WORKERS, WORKER_MB), "end to end", *("%d" % c for c in THROUGH))
     for row in figures.rows("through"):
         t.add(row, *(figures.each("through", row, c) for c in THROUGH))
-    add_missing(t, missing)
+    add_missing(t, figures)
     return t
 
 
@@ -165,10 +171,10 @@ def ratio_table(figures):
 
 def goals(figures):
     """Goal, what is wanted, what was reached."""
-    p50, loop = figures.each("accept", Bided.name, 1, "p50_us"), figures.floor("loopback round trip, 1 connection", "mean_us")
     for name in ("LMDB commit of 1", "fdatasync 4 KiB, file laid out"):
+        floors = [f[name]["mean_us"] + f["loopback round trip, 1 connection"]["mean_us"] for f in figures.floors]
         yield ("accept, 1 connection: p50 / (%s + loopback round trip)" % name, "at most", 1.2,
-               [p / (f + r) for p, f, r in zip(p50, figures.floor(name, "mean_us"), loop)])
+               [p50 / floors[turn] for turn, p50 in figures.by_turn("accept", Bided.name, 1, "p50_us").items()])
     for name, wanted in (("PostgreSQL", 2), ("RabbitMQ", 2), ("beanstalkd", 5), ("Redis", 1)):
         yield "accept, 64 connections: bided / " + name, "at least", wanted, figures.ratios("accept", Bided.name, name, 64)
     yield "batch of 64, 16 connections: bided / PostgreSQL (aim: 2)", "at least", 1, figures.ratios("batch", REQUEST, INSERT, BATCH_CONNECTIONS)
@@ -188,11 +194,12 @@ def goal_table(figures):
 
 
 def run():
-    figures, missing = Figures(), {}
+    figures = Figures()
     with contextlib.ExitStack() as stack:
-        servers, said = start(stack, missing)
+        servers, said = start(stack, figures)
         for _ in range(paths.RUNS):
-            measure(figures, servers, missing)
-    tables = [make(figures, missing) for make in (accept_table, batch_table, through_table)] + [ratio_table(figures), goal_table(figures)]
+            measure(figures, servers)
+    tables = [make(figures) for make in (accept_table, batch_table, through_table, ratio_table, goal_table)]
     tables[0].notes += said
+    tables[2].notes += ["Without a figure in one turn: %s." % gap for gap in figures.gaps]
     return tables

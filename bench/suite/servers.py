@@ -120,6 +120,9 @@ class Server:
             return True
         return False
 
+    def runs(self):
+        return all(proc.poll() is None for proc in self.procs)
+
     def signal(self, sig):
         for proc in self.procs:
             for pid in family(proc.pid):
