@@ -38,6 +38,7 @@ int httpd_new(struct loop *l, const struct httpd_limits *lim, httpd_head_cb *on_
     TAILQ_INIT(&h->listeners);
     TAILQ_INIT(&h->conns);
     TAILQ_INIT(&h->idle);
+    TAILQ_INIT(&h->slow);
     TAILQ_INIT(&h->kicked);
     TAILQ_INIT(&h->waiting);
     TAILQ_INIT(&h->spare);
@@ -100,8 +101,10 @@ void httpd_drain(struct httpd *h, httpd_cb *on_gone, void *arg)
     h->on_gone_arg = arg;
     while ((l = TAILQ_FIRST(&h->listeners)) != NULL)
         httpd_listener_free(l);
-    while (httpd_evict_idle(h))
-        ;
+    while ((c = TAILQ_FIRST(&h->idle)) != NULL) {
+        conn_gone(c);
+        conn_settle(c);
+    }
     TAILQ_FOREACH (c, &h->conns, link)
         conn_kick(c);
     if (TAILQ_EMPTY(&h->conns))

@@ -39,9 +39,9 @@ struct httpd_listener;
 struct httpd_req;
 
 struct httpd_limits {
-    size_t max_conns;          /* 1024; at the cap the longest idle connection makes room, else accepting pauses */
-    size_t max_head_bytes;     /* 16 KiB; request line and headers. Over it: 414 or 431 */
-    size_t max_pipelined;      /* 16; requests of one connection not yet answered. At the cap it is not read from */
+    size_t max_conns;      /* 1024; at the cap the one longest idle or in its head makes room, else accepting pauses */
+    size_t max_head_bytes; /* 16 KiB; request line and headers. Over it: 414 or 431 */
+    size_t max_pipelined;  /* 16; requests of one connection not yet answered. At the cap it is not read from */
     size_t max_inflight_bytes; /* 256 MiB; collected bodies, reserved before they are read. Without room a request waits
                                 * unread for its turn; one larger than all of it is let in alone */
     size_t max_linger_bytes;   /* 16 MiB; read and thrown away after a refusal, so that the client can read it */

@@ -33,10 +33,15 @@ static void accept_back_off(struct httpd *h)
     loop_timer_arm(h->backoff, BACKOFF_MS);
 }
 
+static bool is_full(const struct httpd *h)
+{
+    return h->n_open >= h->lim.max_conns && TAILQ_EMPTY(&h->idle) && TAILQ_EMPTY(&h->slow);
+}
+
 void httpd_accept_resume(struct httpd *h)
 {
     struct httpd_listener *l;
-    if (!h->paused || h->backing_off || (h->n_open >= h->lim.max_conns && TAILQ_EMPTY(&h->idle)))
+    if (!h->paused || h->backing_off || is_full(h))
         return;
     TAILQ_FOREACH (l, &h->listeners, link) {
         if (l->watch == NULL && loop_watch(h->loop, l->fd, LOOP_READ, on_acceptable, l, &l->watch) < 0) {
@@ -62,10 +67,13 @@ void httpd_on_backoff_over(void *arg)
     httpd_accept_resume(h);
 }
 
-/* The longest idle connection goes; it has no request, so nobody is told. */
-bool httpd_evict_idle(struct httpd *h)
+/* A connection goes that has no whole request, so that nobody is told: the one that has been idle, or sending its head,
+ * for longest. A client that has only just come is the last to go. */
+bool httpd_make_room(struct httpd *h)
 {
-    struct conn *c = TAILQ_FIRST(&h->idle);
+    struct conn *slow = TAILQ_FIRST(&h->slow), *c = TAILQ_FIRST(&h->idle);
+    if (c == NULL || (slow != NULL && slow->clock_since_ms < c->idle_at_ms - h->lim.idle_ms))
+        c = slow;
     if (c == NULL)
         return false;
     conn_gone(c);
@@ -82,16 +90,17 @@ static int accept_one(int listener, struct sockaddr_storage *sa)
     return accept4(listener, (struct sockaddr *)sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-/* No descriptors left. An idle connection makes room. A server without a connection serves one on the descriptor it
- * holds in reserve: a worker's runtime that is sent away ends, and that would count against its function. Otherwise one
- * client is sent away at once instead of all being left to wait, and the rest wait in the backlog until the timer. */
+/* No descriptors left. An idle or slow connection makes room. A server without a connection serves one on the
+ * descriptor it holds in reserve: a worker's runtime that is sent away ends, and that would count against its function.
+ * Otherwise one client is sent away at once instead of all being left to wait, and the rest wait in the backlog until
+ * the timer. */
 static void accept_starved(struct httpd_listener *l)
 {
     struct httpd *h = l->h;
     struct sockaddr_storage sa;
     struct pollfd pending = {.fd = l->fd, .events = POLLIN};
     /* The system looks for a free descriptor before it looks for a connection. */
-    if (poll(&pending, 1, 0) == 0 || httpd_evict_idle(h))
+    if (poll(&pending, 1, 0) == 0 || httpd_make_room(h))
         return;
     if (h->spare_fd >= 0) {
         fd_close(&h->spare_fd);
@@ -177,7 +186,7 @@ static void on_acceptable(int fd, int what, void *arg)
     struct httpd_listener *l = arg;
     struct httpd *h = l->h;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        if (h->n_open >= h->lim.max_conns && TAILQ_EMPTY(&h->idle)) {
+        if (is_full(h)) {
             accept_pause(h);
             return;
         }
@@ -196,7 +205,7 @@ static void on_acceptable(int fd, int what, void *arg)
             return;
         }
         if (h->n_open >= h->lim.max_conns)
-            (void)httpd_evict_idle(h);
+            (void)httpd_make_room(h);
         conn_new(l, got, &sa);
     }
 }

@@ -76,9 +76,17 @@ static void idle_leave(struct conn *c)
     }
 }
 
+static void slow_leave(struct conn *c)
+{
+    if (c->is_slow)
+        TAILQ_REMOVE(&c->h->slow, c, idle_link);
+    c->is_slow = false;
+}
+
 void conn_gone(struct conn *c)
 {
     idle_leave(c);
+    slow_leave(c);
     if (c->fd >= 0) {
         event_free(c->rd);
         event_free(c->wr);
@@ -160,6 +168,7 @@ static void set_deadlines(struct conn *c)
     int64_t now = clock_mono_ms();
     struct httpd *h = c->h;
     bool idle = c->n_reqs == 0 && c->cur == NULL && c->in.len == 0 && !c->closing;
+    bool slow = c->n_reqs == 0 && c->cur != NULL && c->cur->phase == PH_HEAD && c->fd >= 0 && !c->closing;
     bool unsent_out = evbuffer_get_length(c->out) > 0;
     clock_update(c, now);
     if (!idle) {
@@ -168,6 +177,13 @@ static void set_deadlines(struct conn *c)
         c->is_idle = true;
         c->idle_at_ms = now + h->lim.idle_ms;
         TAILQ_INSERT_TAIL(&h->idle, c, idle_link);
+        httpd_accept_resume(h);
+    }
+    if (!slow) {
+        slow_leave(c);
+    } else if (!c->is_slow) {
+        c->is_slow = true;
+        TAILQ_INSERT_TAIL(&h->slow, c, idle_link);
         httpd_accept_resume(h);
     }
     if (!unsent_out)

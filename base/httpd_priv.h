@@ -78,7 +78,7 @@ TAILQ_HEAD(req_list, httpd_req);
 
 struct conn {
     TAILQ_ENTRY(conn) link;
-    TAILQ_ENTRY(conn) idle_link;
+    TAILQ_ENTRY(conn) idle_link; /* of httpd.idle or httpd.slow */
     TAILQ_ENTRY(conn) kick_link;
     struct httpd *h;
     struct httpd_listener *listener; /* NULL once it is closed */
@@ -94,6 +94,7 @@ struct conn {
     unsigned busy;
     bool reading, writing; /* rd, wr are added */
     bool is_idle;          /* in httpd.idle */
+    bool is_slow;          /* in httpd.slow */
     bool kicked;           /* in httpd.kicked */
     bool eof;              /* the client ended its side */
     bool broken;           /* to be torn down by httpd_on_kick */
@@ -128,6 +129,7 @@ struct httpd {
     struct conn_list conns;
     size_t n_open;         /* connections with a descriptor */
     struct conn_list idle; /* longest idle first */
+    struct conn_list slow; /* in the middle of a head and with nothing else to do, longest first */
     struct conn_list kicked;
     size_t n_kicked;
     struct event *kick_ev;
@@ -157,7 +159,7 @@ struct httpd {
 void httpd_accept_resume(struct httpd *h); /* when there is room again */
 void httpd_reserve(struct httpd *h);       /* as soon as there may be a descriptor again */
 void httpd_on_backoff_over(void *httpd);
-bool httpd_evict_idle(struct httpd *h); /* false: none is idle */
+bool httpd_make_room(struct httpd *h); /* false: none is idle */
 void httpd_listener_free(struct httpd_listener *l);
 
 /* ---- httpd_conn.c ---- */

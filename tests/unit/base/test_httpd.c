@@ -901,6 +901,44 @@ static void test_connection_ceiling(void **state)
     stop(&s);
 }
 
+/* Whoever sends a head byte by byte does not keep others out. */
+static void test_slow_heads_make_room(void **state)
+{
+    (void)state;
+    struct server s;
+    struct httpd_limits lim;
+    httpd_limits_default(&lim);
+    lim.max_conns = 3;
+    start(&s, &lim, NULL);
+    int a = client(&s), b = client(&s);
+    puts_(a, "GET /now HTTP/1.1\r\n");
+    puts_(b, "GET /now HTTP/1.1\r\n");
+    int busy = client(&s);
+    get(busy, "/hold");
+    await(&s.n_held, 1);
+    int c = client(&s);
+    get(c, "/now");
+    expect_reply(c, 200, "hello"); /* in the place of the one that was slow for longest */
+    expect_end(a);
+    puts_(b, "Host: h\r\n\r\n");
+    expect_reply(b, 200, "hello");
+    puts_(c, "GET /now HTT");
+    int d = client(&s);
+    get(d, "/now");
+    expect_reply(d, 200, "hello"); /* b has been idle for longer than c is slow */
+    expect_end(b);
+    puts_(c, "P/1.1\r\nHost: h\r\n\r\n");
+    expect_reply(c, 200, "hello");
+    on_loop(&s, answer, 0);
+    expect_reply(busy, 200, NULL);
+    close(a);
+    close(b);
+    close(c);
+    close(d);
+    close(busy);
+    stop(&s);
+}
+
 static void note_inflight(struct server *s, int i)
 {
     (void)i;
@@ -1285,6 +1323,7 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_idle_is_closed),
         cmocka_unit_test(test_connection_ceiling),
+        cmocka_unit_test(test_slow_heads_make_room),
         cmocka_unit_test(test_inflight_ceiling),
         cmocka_unit_test(test_taking_the_body),
         cmocka_unit_test(test_client_gone),
