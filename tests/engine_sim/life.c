@@ -129,6 +129,7 @@ void life_start(void)
     struct err e = {0};
     for (uint32_t tries = 0;; tries++) {
         host_begin();
+        sim.stopping = false;
         id_gen_init(&sim.ids);
         int rc = open_all(&e);
         if (rc == 0)
@@ -165,6 +166,7 @@ void life_stop(void)
     struct err e = {0};
     bool is_drained = false;
     SIM_TRACE("engine: stop");
+    sim.stopping = true;
     dispatcher_shutdown(sim.dispatcher, 30000, drained, &is_drained);
     for (uint32_t i = 0; !is_drained && sim.crash == NULL; i++) {
         if (i == 1000000)

@@ -117,7 +117,7 @@ void sim_violation(const char *fmt, ...)
     end_violated(text);
 }
 
-void __wrap_bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...);
+void __wrap_bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...) BIDE_PRINTF(4, 5);
 
 /* The engine's own check of itself. */
 void __wrap_bide_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...)
@@ -151,14 +151,14 @@ static void draw_plan(void)
         .open_max = ONE_OF(20, 60, 60, 200, 1500),
         .account = ONE_OF(4, 10, 30, 100),
         .worker_starts = ONE_OF(1, 2, 8),
-        .map_bytes = (uint64_t)64 << 20,
+        .map_bytes = (uint64_t)ONE_OF(1, 2, 64, 64) << 20,
         .reserve_bytes = (uint64_t)ONE_OF(128, 256, 512) << 10,
         .dlq_bytes = (uint64_t)ONE_OF(16, 64, 65536, 65536) << 10,
         .history_bytes = (uint64_t)ONE_OF(8, 64, 256) << 10,
         .history_payload = sim_one_in(3),
         .crash_in = ONE_OF(0, 100, 300, 1000, 3000),
         .io_in = ONE_OF(0, 0, 1000, 5000),
-        .full_in = 0 * ONE_OF(0, 0, 50, 300),
+        .full_in = ONE_OF(0, 0, 50, 300),
         .step_in = ONE_OF(0, 0, 500, 3000),
         .stop_in = ONE_OF(0, 2000, 20000),
         .operator_in = ONE_OF(0, 20, 100, 400),
@@ -533,7 +533,6 @@ int main(int argc, char **argv)
     struct options o = {.runs = 20, .smaller = true};
     struct sim_totals sum = {0};
     uint64_t violations = 0, done = 0;
-    struct timespec now;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return wrong("engine_sim: out of memory\n");
@@ -571,7 +570,6 @@ int main(int argc, char **argv)
             break;
         }
     }
-    (void)now;
     print_totals(&sum, done, violations);
     return violations > 0 ? 1 : 0;
 }

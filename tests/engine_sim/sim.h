@@ -105,6 +105,7 @@ struct sim {
     struct dispatcher *dispatcher;
     int code_fd;
     bool recovering; /* inside queue_recover */
+    bool stopping;   /* in order */
     bool unclean;    /* the engine was started after a crash */
 };
 extern struct sim sim;
@@ -158,6 +159,9 @@ void exec_kill_one(void); /* a worker dies */
 void exec_lose(void);     /* the executor process does */
 uint32_t exec_idle(uint32_t handler);
 bool exec_busy(uint32_t handler); /* one of its workers is neither idle nor gone */
+
+/* inside.c */
+bool inside_owes(void); /* the queue keeps moves that found no room */
 
 /* steps.c */
 void steps_first(void); /* there are functions */
