@@ -287,7 +287,7 @@ static void on_events(int err, const struct event *ev, void *arg)
 {
     struct job *j = arg;
     for (size_t i = 0; err == 0 && i < j->n; i++)
-        j->ev[i].seq = ev[i].seq;
+        j->ev[i].seq = ev->seq + i;
     finish(j, err);
 }
 
