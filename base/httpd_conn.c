@@ -171,17 +171,18 @@ static void set_deadlines(struct conn *c)
     bool slow = c->n_reqs == 0 && c->cur != NULL && c->cur->phase == PH_HEAD && c->fd >= 0 && !c->closing;
     bool unsent_out = evbuffer_get_length(c->out) > 0;
     clock_update(c, now);
-    if (!idle) {
+    /* One link serves both lists: out of the one before into the other. */
+    if (!idle)
         idle_leave(c);
-    } else if (!c->is_idle) {
+    if (!slow)
+        slow_leave(c);
+    if (idle && !c->is_idle) {
         c->is_idle = true;
         c->idle_at_ms = now + h->lim.idle_ms;
         TAILQ_INSERT_TAIL(&h->idle, c, idle_link);
         httpd_accept_resume(h);
     }
-    if (!slow) {
-        slow_leave(c);
-    } else if (!c->is_slow) {
+    if (slow && !c->is_slow) {
         c->is_slow = true;
         TAILQ_INSERT_TAIL(&h->slow, c, idle_link);
         httpd_accept_resume(h);
