@@ -2,11 +2,12 @@
  *
  *   kill_client SINK_FD DATA PLAN CONNECTIONS PAUSE_MS SEED RUN_ID CLIENT_LOG EFFECTS_LOG COUNTERS [--drop N]
  *
- * Sends signed asynchronous invocations over CONNECTIONS kept connections, each with one event at a time and a random
+ * Sends signed asynchronous invocations over CONNECTIONS kept connections, each with one request at a time and a random
  * pause (0 to 2 * PAUSE_MS) in between; a connection that breaks is made anew, to the address in DATA/endpoint. At
  * SIGUSR1 no new events are sent; at SIGTERM it ends. What happened to each event, CLOCK_MONOTONIC microseconds last:
  *
  *   I TOKEN FUNCTION FNV LEN US    before its first byte is sent
+ *   B TOKEN TOKEN...               these are of one request: one in six has two to eight lines of JSON
  *   A TOKEN ID US                  the whole 202 was read
  *   R TOKEN STATUS US              the whole answer was read, and is none
  *   U TOKEN US                     no whole answer
@@ -36,7 +37,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-enum { CONNS_MAX = 256, SINKS_MAX = 4096, PLAN_MAX = 32, PAD_MAX = 70000, LINE_LEN = 512 };
+enum { BATCH_MAX = 8, CONNS_MAX = 256, SINKS_MAX = 4096, PLAN_MAX = 32, PAD_MAX = 70000, LINE_LEN = 512 };
 
 struct row {
     unsigned weight;
@@ -48,7 +49,8 @@ struct conn {
     int fd; /* -1: none */
     bool busy;
     int64_t next_us; /* when the next event may be sent */
-    char token[64];
+    char token[BATCH_MAX][64];
+    unsigned n_tokens;
     char in[4096];
     size_t in_len;
     struct buf out;
@@ -120,9 +122,10 @@ static void hex_of(const char *text, size_t len, char *hex)
     hex_encode(d, sizeof d, hex);
 }
 
-static void build(struct buf *to, const char *host, const char *function, const struct buf *payload)
+/* One event, or the lines of many. */
+static void build(struct buf *to, const char *host, const char *function, const struct buf *body, bool many)
 {
-    static const char names[] = "host;x-amz-date;x-amz-invocation-type";
+    const char *names = many ? "host;x-amz-date" : "host;x-amz-date;x-amz-invocation-type";
     char stamp[20], date[9], path[160], body_hex[65], canon[1024], canon_hex[65], to_sign[512], signature[65];
     uint8_t mac[SHA256_LEN];
     time_t now = time(NULL);
@@ -130,10 +133,11 @@ static void build(struct buf *to, const char *host, const char *function, const 
     (void)gmtime_r(&now, &tm);
     (void)strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
     (void)strftime(date, sizeof date, "%Y%m%d", &tm);
-    (void)snprintf(path, sizeof path, "/2015-03-31/functions/%s/invocations", function);
-    hex_of(payload->data, payload->len, body_hex);
-    int n = snprintf(canon, sizeof canon, "POST\n%s\n\nhost:%s\nx-amz-date:%s\nx-amz-invocation-type:Event\n\n%s\n%s",
-                     path, host, stamp, names, body_hex);
+    (void)snprintf(path, sizeof path, many ? "/bide/v1/functions/%s/events" : "/2015-03-31/functions/%s/invocations",
+                   function);
+    hex_of(body->data, body->len, body_hex);
+    int n = snprintf(canon, sizeof canon, "POST\n%s\n\nhost:%s\nx-amz-date:%s\n%s\n%s\n%s", path, host, stamp,
+                     many ? "" : "x-amz-invocation-type:Event\n", names, body_hex);
     hex_of(canon, (size_t)n, canon_hex);
     (void)snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s/us-east-1/lambda/aws4_request\n%s", stamp, date,
                    canon_hex);
@@ -141,11 +145,12 @@ static void build(struct buf *to, const char *host, const char *function, const 
     hex_encode(mac, sizeof mac, signature);
     buf_clear(to);
     if (buf_printf(to,
-                   "POST %s HTTP/1.1\r\nHost: %s\r\nX-Amz-Date: %s\r\nX-Amz-Invocation-Type: Event\r\nAuthorization: "
-                   "AWS4-HMAC-SHA256 Credential=%s/%s/us-east-1/lambda/aws4_request, SignedHeaders=%s, "
+                   "POST %s HTTP/1.1\r\nHost: %s\r\nX-Amz-Date: %s\r\n%sAuthorization: AWS4-HMAC-SHA256 "
+                   "Credential=%s/%s/us-east-1/lambda/aws4_request, SignedHeaders=%s, "
                    "Signature=%s\r\nContent-Length: %zu\r\n\r\n",
-                   path, host, stamp, key, date, names, signature, payload->len) < 0 ||
-        buf_append(to, payload->data, payload->len) < 0)
+                   path, host, stamp, many ? "" : "X-Amz-Invocation-Type: Event\r\n", key, date, names, signature,
+                   body->len) < 0 ||
+        buf_append(to, body->data, body->len) < 0)
         die("request");
 }
 
@@ -166,26 +171,45 @@ static size_t pad_length(void)
     return (size_t)(d < 80 ? draw(300) : d < 98 ? 1000 + draw(4000) : 20000 + draw(50000 - 1));
 }
 
-static const struct row *next_event(char *token, struct buf *payload)
+static const struct row *choose_row(void)
 {
-    static char pad[PAD_MAX];
     const struct row *r = plan;
     for (uint64_t at = draw(total_weight); at >= r->weight; r++)
         at -= r->weight;
+    return r;
+}
+
+/* The event is appended to body, and its intent written down. */
+static void add_event(const struct row *r, char *token, struct buf *body)
+{
+    static char pad[PAD_MAX];
+    size_t from = body->len;
     if (pad[0] == '\0')
         memset(pad, 'x', sizeof pad - 1);
     (void)snprintf(token, 64, "%s-%llu", run_id, (unsigned long long)++serial);
-    buf_clear(payload);
-    if (buf_printf(payload, "{\"t\":\"%s\",\"do\":\"%s\",\"ms\":%llu,\"pad\":\"%.*s\"}", token, r->what,
+    if (buf_printf(body, "{\"t\":\"%s\",\"do\":\"%s\",\"ms\":%llu,\"pad\":\"%.*s\"}", token, r->what,
                    (unsigned long long)(r->ms > 0 ? draw(2 * r->ms) : 0), (int)pad_length(), pad) < 0)
         die("payload");
-    return r;
+    (void)fprintf(out_log, "I %s %s %016llx %zu %lld\n", token, r->function,
+                  (unsigned long long)fnv1a(body->data + from, body->len - from), body->len - from,
+                  (long long)clock_mono_us());
+}
+
+/* "R TOKEN STATUS US", or "U TOKEN US". */
+static void log_all(const struct conn *c, int status)
+{
+    for (unsigned i = 0; i < c->n_tokens; i++) {
+        if (status > 0)
+            (void)fprintf(out_log, "R %s %d %lld\n", c->token[i], status, (long long)clock_mono_us());
+        else
+            (void)fprintf(out_log, "U %s %lld\n", c->token[i], (long long)clock_mono_us());
+    }
 }
 
 static void hang_up(struct conn *c)
 {
     if (c->busy)
-        (void)fprintf(out_log, "U %s %lld\n", c->token, (long long)clock_mono_us());
+        log_all(c, 0);
     if (c->fd >= 0)
         (void)close(c->fd);
     c->fd = -1;
@@ -264,18 +288,30 @@ static void push(struct conn *c)
 
 static void send_event(struct conn *c, const char *host)
 {
-    static struct buf payload;
-    if (payload.max == 0)
-        buf_init(&payload, 1 << 20);
-    const struct row *r = next_event(c->token, &payload);
-    (void)fprintf(out_log, "I %s %s %016llx %zu %lld\n", c->token, r->function,
-                  (unsigned long long)fnv1a(payload.data, payload.len), payload.len, (long long)clock_mono_us());
-    if (drop > 0 && serial % drop == 0) {
-        (void)fprintf(out_log, "A %s 00000000-0000-7000-8000-%012llx %lld\n", c->token, (unsigned long long)serial,
+    static struct buf body;
+    if (body.max == 0)
+        buf_init(&body, 1 << 20);
+    buf_clear(&body);
+    const struct row *r = choose_row();
+    bool many = draw(6) == 0;
+    c->n_tokens = many ? 2 + (unsigned)draw(BATCH_MAX - 1) : 1;
+    for (unsigned i = 0; i < c->n_tokens; i++) {
+        if (i > 0 && buf_putc(&body, '\n') < 0)
+            die("payload");
+        add_event(r, c->token[i], &body);
+    }
+    if (many) {
+        (void)fputc('B', out_log);
+        for (unsigned i = 0; i < c->n_tokens; i++)
+            (void)fprintf(out_log, " %s", c->token[i]);
+        (void)fputc('\n', out_log);
+    }
+    if (drop > 0 && !many && serial % drop == 0) {
+        (void)fprintf(out_log, "A %s 00000000-0000-7000-8000-%012llx %lld\n", c->token[0], (unsigned long long)serial,
                       (long long)clock_mono_us());
         return;
     }
-    build(&c->out, host, r->function, &payload);
+    build(&c->out, host, r->function, &body, many);
     c->out_at = 0;
     c->busy = true;
     counters[0]++;
@@ -298,6 +334,21 @@ static bool header(const char *head, const char *name, char *to, size_t cap)
     return true;
 }
 
+/* {"ids":["...","..."]}, in the order of the lines. */
+static void log_ids(struct conn *c, const char *body)
+{
+    const char *at = strchr(body, '[');
+    for (unsigned i = 0; i < c->n_tokens && at != NULL; i++) {
+        char id[64];
+        if (sscanf(at + 1, " \"%63[^\"]", id) != 1) {
+            errno = EPROTO;
+            die("ids");
+        }
+        (void)fprintf(out_log, "A %s %s %lld\n", c->token[i], id, (long long)clock_mono_us());
+        at = strchr(at + 1, ',');
+    }
+}
+
 /* A whole answer in c->in, or nothing. */
 static void take_answer(struct conn *c)
 {
@@ -310,12 +361,13 @@ static void take_answer(struct conn *c)
     if ((size_t)(end + 4 - c->in) + body > c->in_len)
         return;
     int status = atoi(c->in + 9);
-    if (status == 202 && header(c->in, "\r\nx-amzn-requestid:", text, sizeof text)) {
-        counters[1]++;
-        (void)fprintf(out_log, "A %s %s %lld\n", c->token, text, (long long)clock_mono_us());
-    } else {
-        (void)fprintf(out_log, "R %s %d %lld\n", c->token, status, (long long)clock_mono_us());
-    }
+    counters[1] += status == 202;
+    if (status == 202 && c->n_tokens > 1)
+        log_ids(c, end + 4);
+    else if (status == 202 && header(c->in, "\r\nx-amzn-requestid:", text, sizeof text))
+        (void)fprintf(out_log, "A %s %s %lld\n", c->token[0], text, (long long)clock_mono_us());
+    else
+        log_all(c, status);
     c->busy = false;
     c->in_len = 0;
     if (header(c->in, "\r\nconnection:", text, sizeof text) && strcasecmp(text, "close") == 0)

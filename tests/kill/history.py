@@ -13,6 +13,7 @@ What is judged (R numbers of docs/reliability.md):
   lost          an acknowledged event that the daemon does not know, or calls done without a run that said so       R2
   invented      a run or an event that nobody submitted, with another payload, or under two ids                     R3
   refused_ran   it was answered that nothing was stored, and it ran                                                 R3
+  torn          of one request without an answer, some events ran and others did not                               R3
   stuck         not final at the end                                                                                R2
   over_policy   more attempts than the function's settings allow                                                    R4
   counted       an attempt is counted that was none                                                                 R4
@@ -75,6 +76,7 @@ class History:
     acks: dict = dataclasses.field(default_factory=dict)                 # token -> (id, at)
     refused: dict = dataclasses.field(default_factory=dict)              # token -> status
     unknown: set = dataclasses.field(default_factory=set)                # tokens
+    batches: list = dataclasses.field(default_factory=list)              # tokens of one request
     runs: list = dataclasses.field(default_factory=list)
     kills: list = dataclasses.field(default_factory=list)                # (from, to)
     events: dict = dataclasses.field(default_factory=dict)               # id -> the listing's members
@@ -96,6 +98,8 @@ def read_client_log(h, lines):
             h.refused[word[1]] = int(word[2])
         elif word[0] == "U":
             h.unknown.add(word[1])
+        elif word[0] == "B":
+            h.batches.append(word[1:])
         else:
             raise ValueError("client log: " + line)
     # Still under way when the client ended.
@@ -160,7 +164,7 @@ class Judge:
         return ident
 
     def judge(self):
-        for check in (self.lost, self.invented, self.stuck, self.attempts, self.early, self.overlap, self.cancelled, self.books):
+        for check in (self.lost, self.invented, self.torn, self.stuck, self.attempts, self.early, self.overlap, self.cancelled, self.books):
             check()
         return self.findings
 
@@ -198,6 +202,17 @@ class Judge:
         for function, n in more.items():
             if n > may[function]:
                 self.find("invented", "%d events of %s were not acknowledged, of %d without an answer", n, function, may[function])
+
+    def torn(self):
+        ran = {r.token for r in self.h.runs}
+        for tokens in self.h.batches:
+            policy = self.h.policies.get(self.h.intents[tokens[0]].function)
+            # One that was cancelled before its run, or whose only attempt was killed before its first word, left no trace either.
+            if not policy or policy.purged or policy.max_attempts == 1 or tokens[0] not in self.h.unknown:
+                continue
+            there = sum(t in ran for t in tokens)
+            if 0 < there < len(tokens):
+                self.find("torn", "%d of %d events ran: %s", there, len(tokens), tokens[0])
 
     def stuck(self):
         for ident, event in self.h.events.items():

@@ -167,6 +167,12 @@ def refused_ran(h):
     h.events["id-refused"] = dict(id="id-refused", function=i.function, state="done", attempt_count=1, disruptions=0)
 
 
+def torn(h):
+    """Of two events of a request without an answer, one was stored and ran."""
+    there = next(r.token for r in h.runs if r.token in h.unknown)
+    h.batches.append([there, next(t for t in h.unknown if t not in {r.token for r in h.runs})])
+
+
 def still_waiting(h):
     e = h.events[pick(h, "ok")[1]]
     e["state"] = "waiting"
@@ -210,7 +216,7 @@ def unbalanced(h):
 MUTATIONS = (
     (forget, "lost"), (forget_before_run, "lost"), (forget_one_in_thousand, "lost"), (another_attempt, "over_policy"), (another_run, "repeated"),
     (another_run, "finished"), (attempt_of_nothing, "counted"), (given_up, "given_up"), (never_sent, "invented"),
-    (other_payload, "invented"), (two_ids, "invented"), (from_nowhere, "invented"), (refused_ran, "refused_ran"), (still_waiting, "stuck"),
+    (other_payload, "invented"), (two_ids, "invented"), (from_nowhere, "invented"), (refused_ran, "refused_ran"), (torn, "torn"), (still_waiting, "stuck"),
     (one_overlap, "overlap"), (itself, "overlap"), (too_soon, "early"), (nobody_asked, "cancelled"), (unbalanced, "books"),
 )
 
@@ -251,8 +257,8 @@ def test_replay():
 
 def test_logs_are_read():
     h = History({})
-    read_client_log(h, ["I a f 00ff 10 5", "A a id-a 6", "I b f 00fe 11 7", "R b 500 8", "I c f 00fd 12 9", "U c 10", "I d f 00fc 13 11"])
-    assert h.acks == {"a": ("id-a", 6)} and h.refused == {"b": 500} and h.unknown == {"c", "d"}, h
+    read_client_log(h, ["I a f 00ff 10 5", "A a id-a 6", "I b f 00fe 11 7", "R b 500 8", "I c f 00fd 12 9", "B b c", "U c 10", "I d f 00fc 13 11"])
+    assert h.acks == {"a": ("id-a", 6)} and h.refused == {"b": 500} and h.unknown == {"c", "d"} and h.batches == [["b", "c"]], h
     # The end of the first run is read after the begin of the second.
     read_effects(h, ["S a id-a 00ff 10 20 f", "S a id-a 00ff 10 40 f", "E a id-a err 30", "E a id-a ok 50"])
     assert [(r.start, r.end, r.result) for r in h.runs] == [(20, 30, "err"), (40, 50, "ok")], h.runs
