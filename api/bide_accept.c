@@ -101,7 +101,8 @@ static void on_accepted(int err, const struct event *ev, void *arg)
     (void)ev;
     x->c->result = err;
     int r = loop_post(x->c->api->d.loop, answer_ids, x);
-    BIDE_ASSERT(r == 0, "loop_post: %s", err_name(r));
+    if (r < 0)
+        bide_no_memory("completion");
 }
 
 static void submit(struct accept *x)

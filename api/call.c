@@ -251,7 +251,8 @@ void call_error(struct call *c, int err, const struct err *e)
 void call_post(struct call *c, loop_cb *cb)
 {
     int r = loop_post(c->api->d.loop, cb, c);
-    BIDE_ASSERT(r == 0, "loop_post: %s", err_name(r));
+    if (r < 0)
+        bide_no_memory("completion");
 }
 
 struct registry_wait *call_wait(struct call *c, void (*then)(struct registry_wait *w))
@@ -282,7 +283,8 @@ void call_on_registry(int err, const struct err *e, const struct function *f, vo
         w->e = *e;
     w->f = f ? function_ref(f) : NULL;
     int r = loop_post(w->c->api->d.loop, run_then, w);
-    BIDE_ASSERT(r == 0, "loop_post: %s", err_name(r));
+    if (r < 0)
+        bide_no_memory("completion");
 }
 
 void call_started(struct registry_wait *w, int rc)

@@ -85,7 +85,8 @@ static void *run_jobs(void *arg)
         w->finished = j;
         /* Without memory to post it the client would wait for ever: better to end, the store makes that safe. */
         int r = loop_post(w->loop, on_finished, j);
-        BIDE_ASSERT(r == 0, "loop_post: %s", err_name(r));
+        if (r < 0)
+            bide_no_memory("completion");
     }
     pthread_mutex_unlock(&w->mu);
     return NULL;

@@ -81,25 +81,27 @@ static void *reader_main(void *arg)
         TAILQ_REMOVE(&b->todo, r, link);
         pthread_mutex_unlock(&b->mu);
         read_one(r);
-        BIDE_ASSERT(loop_post(b->d->loop, deliver, r) == 0, "out of memory for a refill's answer");
+        if (loop_post(b->d->loop, deliver, r) != 0)
+            bide_no_memory("refill's answer");
         pthread_mutex_lock(&b->mu);
     }
     pthread_mutex_unlock(&b->mu);
     return NULL;
 }
 
-int backlog_new(struct backlog **ret, struct dispatcher *d)
+int backlog_new(struct backlog **ret, struct dispatcher *d, struct err *e)
 {
     struct backlog *b = calloc(1, sizeof *b);
     if (b == NULL)
-        return ERR_NOMEM;
+        return err_set(e, ERR_NOMEM, "dispatcher: out of memory");
     b->d = d;
     pthread_mutex_init(&b->mu, NULL);
     pthread_cond_init(&b->cond, NULL);
     TAILQ_INIT(&b->todo);
-    if (pthread_create(&b->thread, NULL, reader_main, b) != 0) {
+    int sys = pthread_create(&b->thread, NULL, reader_main, b);
+    if (sys != 0) {
         free(b);
-        return ERR_IO;
+        return err_sys(e, ERR_NOMEM, sys, "backlog thread");
     }
     *ret = b;
     return 0;

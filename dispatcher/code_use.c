@@ -19,7 +19,8 @@ static void end(struct dispatcher *d, struct code_use *u)
 void code_use(struct dispatcher *d, uint64_t worker, const char *sha256)
 {
     struct code_use *u = calloc(1, sizeof *u);
-    BIDE_ASSERT(u != NULL && registry_code_use(d->deps.registry, sha256) == 0, "out of memory for a worker");
+    if (u == NULL || registry_code_use(d->deps.registry, sha256) != 0)
+        bide_no_memory("worker");
     u->worker = worker;
     memcpy(u->sha256, sha256, sizeof u->sha256);
     HASH_ADD(hh, d->code_uses, worker, sizeof u->worker, u);

@@ -184,7 +184,8 @@ static void promoted(int err, uint64_t n, void *arg)
     struct promoted *p = arg;
     p->err = err;
     p->n = n;
-    BIDE_ASSERT(loop_post(p->d->loop, promoted_here, p) == 0, "out of memory for a completion");
+    if (loop_post(p->d->loop, promoted_here, p) != 0)
+        bide_no_memory("completion");
 }
 
 void dispatcher_promote(struct dispatcher *d)
@@ -269,12 +270,13 @@ static void on_queue_ready(const struct event *ev, const void *payload, size_t p
     struct cached *c = cached_new(ev, keep ? payload : NULL, payload_len);
     if (c != NULL && (ev->attempts > 0 || ev->disruptions > 0))
         c->ready_at_ms = clock_now_ms(d->deps.clock);
-    BIDE_ASSERT(n != NULL && c != NULL, "out of memory for a ready event; it is on disk, a restart finds it");
+    if (n == NULL || c == NULL)
+        bide_no_memory("ready event");
     if (c->payload != NULL)
         atomic_fetch_add(&d->cached_bytes, (int64_t)c->payload_len);
     *n = (struct ready_note){.d = d, .c = c};
-    BIDE_ASSERT(loop_post(d->loop, ready_here, n) == 0,
-                "out of memory for a ready event; it is on disk, a restart finds it");
+    if (loop_post(d->loop, ready_here, n) != 0)
+        bide_no_memory("ready event");
 }
 
 /* --- events that were cancelled, told by the store thread ----------------------------------------------------------
@@ -300,12 +302,13 @@ static void on_queue_cancelled(const uint64_t *seqs, size_t n, void *arg)
 {
     struct dispatcher *d = arg;
     struct cancel_note *x = malloc(sizeof *x + n * sizeof *seqs);
-    BIDE_ASSERT(x != NULL, "out of memory for cancelled events; they are on disk, a restart finds them");
+    if (x == NULL)
+        bide_no_memory("cancelled events");
     x->d = d;
     x->n = n;
     memcpy(x->seqs, seqs, n * sizeof *seqs);
-    BIDE_ASSERT(loop_post(d->loop, cancelled_here, x) == 0,
-                "out of memory for cancelled events; they are on disk, a restart finds them");
+    if (loop_post(d->loop, cancelled_here, x) != 0)
+        bide_no_memory("cancelled events");
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -334,7 +337,8 @@ static void begin_here(void *arg)
 
 void dispatcher_begin(struct dispatcher *d)
 {
-    BIDE_ASSERT(loop_post(d->loop, begin_here, d) == 0, "out of memory at start");
+    if (loop_post(d->loop, begin_here, d) != 0)
+        bide_no_memory("start");
 }
 
 static void on_grace_over(void *arg);
@@ -393,11 +397,11 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
         rc = loop_timer_new(d->loop, on_press, d, &d->press);
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_grace_over, d, &d->grace);
-    if (rc == 0)
-        rc = backlog_new(&d->backlog, d);
     if (rc < 0)
         (void)err_set(e, rc, "dispatcher: cannot be set up (%s)", err_name(rc));
     else
+        rc = backlog_new(&d->backlog, d, e);
+    if (rc == 0)
         rc = executor_new(&d->executor, d->loop, deps->executor_sock, &xo, &work_executor_cbs, d, e);
     if (rc < 0) {
         dispatcher_free(d);
@@ -512,9 +516,11 @@ void dispatcher_shutdown(struct dispatcher *d, int64_t grace_ms, void (*cb)(void
     struct shutdown_note *n = malloc(sizeof *n);
     d->drained_arg = arg;
     d->drained = cb;
-    BIDE_ASSERT(n != NULL, "out of memory at the end");
+    if (n == NULL)
+        bide_no_memory("end");
     *n = (struct shutdown_note){.d = d, .grace_ms = grace_ms};
-    BIDE_ASSERT(loop_post(d->loop, shutdown_here, n) == 0, "out of memory at the end");
+    if (loop_post(d->loop, shutdown_here, n) != 0)
+        bide_no_memory("end");
 }
 
 /* --- looking at it ------------------------------------------------------------------------------------------------ */

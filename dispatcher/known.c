@@ -39,7 +39,8 @@ static struct known *know(struct dispatcher *d, const struct function *fn, uint6
     struct known *k = known_find(d, fid);
     if (k == NULL) {
         k = calloc(1, sizeof *k);
-        BIDE_ASSERT(k != NULL, "out of memory for a function");
+        if (k == NULL)
+            bide_no_memory("function");
         k->fid = fid;
         k->synced_starts = d->deps.unclean ? SYNCED_STARTS : 0;
         HASH_ADD(hh, d->known, fid, sizeof k->fid, k);
@@ -124,7 +125,8 @@ static void buried(int err, uint64_t n, void *arg)
     struct deletion *x = arg;
     x->err = err;
     x->n = n;
-    BIDE_ASSERT(loop_post(x->d->loop, buried_here, x) == 0, "out of memory for a completion");
+    if (loop_post(x->d->loop, buried_here, x) != 0)
+        bide_no_memory("completion");
 }
 
 void known_bury(struct dispatcher *d, uint64_t fid)
@@ -175,9 +177,11 @@ void known_changed(const struct function *f, bool deleted, void *arg)
 {
     struct dispatcher *d = arg;
     struct change_note *n = malloc(sizeof *n);
-    BIDE_ASSERT(n != NULL, "out of memory for a function's change");
+    if (n == NULL)
+        bide_no_memory("function's change");
     *n = (struct change_note){.d = d, .fn = function_ref(f), .fid = f->fid, .deleted = deleted};
-    BIDE_ASSERT(loop_post(d->loop, change_here, n) == 0, "out of memory for a function's change");
+    if (loop_post(d->loop, change_here, n) != 0)
+        bide_no_memory("function's change");
 }
 
 /* --- its life ----------------------------------------------------------------------------------------------------- */

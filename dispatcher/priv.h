@@ -7,6 +7,9 @@
 #include <bsd/sys/queue.h>
 #include <pthread.h>
 #include <stdatomic.h>
+
+#include "base/err.h"
+#define uthash_fatal(what_) bide_no_memory("table") /* its own way out says nothing */
 #include <uthash.h>
 
 #include "backoff.h"
@@ -225,7 +228,7 @@ void calls_refuse(struct dispatcher *d, uint64_t id, enum sched_refusal why);
 void calls_free(struct dispatcher *d, struct call *c);
 
 /* backlog.c: a reader thread that refills windows from disk */
-int backlog_new(struct backlog **ret, struct dispatcher *d) BIDE_MUST_USE;
+int backlog_new(struct backlog **ret, struct dispatcher *d, struct err *e) BIDE_MUST_USE;
 void backlog_free(struct backlog *b); /* joins the thread */
 void backlog_refill(struct backlog *b, uint64_t fid, uint64_t after_seq, uint32_t max_n);
 

@@ -131,14 +131,16 @@ static void note_done(int err, const struct event *ev, void *arg)
     (void)ev;
     struct op_note *n = arg;
     n->err = err;
-    BIDE_ASSERT(loop_post(n->d->loop, note_here, n) == 0, "out of memory for a completion");
+    if (loop_post(n->d->loop, note_here, n) != 0)
+        bide_no_memory("completion");
 }
 
 static struct op_note *note_new(struct dispatcher *d, uint64_t seq, uint64_t worker, const char *what)
 {
     struct op_note *n = calloc(1, sizeof *n);
     /* Nothing that was accepted may be lost for want of forty bytes; a restart finds it all on disk. */
-    BIDE_ASSERT(n != NULL, "out of memory for %s of event %llu", what, (unsigned long long)seq);
+    if (n == NULL)
+        bide_no_memory(what);
     *n = (struct op_note){.d = d, .seq = seq, .worker = worker, .what = what};
     d->ops++;
     return n;
@@ -146,6 +148,8 @@ static struct op_note *note_new(struct dispatcher *d, uint64_t seq, uint64_t wor
 
 static void refused_op(struct op_note *n, int err)
 {
+    if (err == ERR_NOMEM)
+        bide_no_memory(n->what);
     log_error("dispatcher", "%s refused seq=%llu err=%s", n->what, (unsigned long long)n->seq, err_name(err));
     n->d->ops--;
     free(n);
@@ -313,7 +317,9 @@ void work_run(struct dispatcher *d, const struct sched_decision *dec)
 {
     struct known *k = known_find(d, dec->fid);
     struct job *j = calloc(1, sizeof *j);
-    BIDE_ASSERT(k != NULL && j != NULL, "no memory, or no function %llu, for a run", (unsigned long long)dec->fid);
+    BIDE_ASSERT(k != NULL, "a run of function %llu that nobody knows", (unsigned long long)dec->fid);
+    if (j == NULL)
+        bide_no_memory("run");
     *j = (struct job){.worker = dec->worker,
                       .run = d->next_run++,
                       .fid = dec->fid,
@@ -337,6 +343,8 @@ void work_run(struct dispatcher *d, const struct sched_decision *dec)
         k->synced_starts--;
     struct op_note *n = wait ? note_new(d, j->ev->seq, j->worker, "start") : NULL;
     int rc = queue_start(d->deps.queue, j->ev->seq, j->run, j->lone, wait ? note_done : NULL, n);
+    if (rc == ERR_NOMEM)
+        bide_no_memory("start");
     if (rc < 0 && wait)
         refused_op(n, rc);
     /* A refusal means that the store is closing: the event stays queued, nothing may run any more. */
@@ -531,7 +539,10 @@ static void settle_unstarted(struct dispatcher *d, uint64_t seq, bool lone, stru
         r->body = body->data;
         r->body_len = body->len;
     }
-    if (queue_start(d->deps.queue, ev->seq, run, lone, NULL, NULL) == 0)
+    int rc = queue_start(d->deps.queue, ev->seq, run, lone, NULL, NULL);
+    if (rc == ERR_NOMEM)
+        bide_no_memory("start");
+    if (rc == 0)
         settle_event(d, ev, run, lone, started, r);
     cached_free(d, ev);
 }

@@ -53,7 +53,8 @@ static void arm(struct executor *x)
 void executor_timer_set(struct worker_timer *t, int64_t delay_ms)
 {
     struct executor *x = t->w->x;
-    BIDE_ASSERT(timerq_set(&x->deadlines, &t->it, clock_mono_ms() + delay_ms) == 0, "no memory for a deadline");
+    if (timerq_set(&x->deadlines, &t->it, clock_mono_ms() + delay_ms) != 0)
+        bide_no_memory("deadline");
     arm(x);
 }
 

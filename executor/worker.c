@@ -75,7 +75,8 @@ void worker_new(struct executor *x, uint64_t id, const struct executor_spec *spe
 {
     struct err e = {0};
     struct worker *w = calloc(1, sizeof *w);
-    BIDE_ASSERT(w != NULL, "no memory for worker %" PRIu64, id);
+    if (w == NULL)
+        bide_no_memory("worker");
     w->x = x;
     w->id = id;
     w->deadline.w = w->last_words.w = w;

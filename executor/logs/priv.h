@@ -5,6 +5,9 @@
 #include <bsd/sys/queue.h>
 #include <pthread.h>
 #include <sys/types.h>
+
+#include "base/err.h"
+#define uthash_fatal(what_) bide_no_memory("table") /* its own way out says nothing */
 #include <uthash.h>
 
 #include "base/buf.h"
