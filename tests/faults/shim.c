@@ -789,6 +789,19 @@ static bool refuses(enum fault_call c)
     return true;
 }
 
+/* caller: an address in the library that asks for memory; not every library bears a refusal. */
+static bool refuses_memory(enum fault_call c, const void *caller)
+{
+    Dl_info info;
+    if (!refuses(c))
+        return false;
+    size_t n = strlen(region->what);
+    if (atomic_load(&region->fired) == 1 && dladdr(caller, &info) != 0 && info.dli_fname != NULL)
+        (void)snprintf(region->what + n, sizeof region->what - n, "for %.200s", info.dli_fname);
+    errno = ENOMEM;
+    return true;
+}
+
 EXPORT pid_t fork(void)
 {
     return refuses(FAULT_FORK) ? -1 : REAL(fork)();
@@ -832,19 +845,19 @@ EXPORT void *malloc(size_t n)
 {
     if (finding)
         return early_alloc(n);
-    return refuses(FAULT_MALLOC) ? NULL : REAL(malloc)(n);
+    return refuses_memory(FAULT_MALLOC, __builtin_return_address(0)) ? NULL : REAL(malloc)(n);
 }
 
 EXPORT void *calloc(size_t n, size_t size)
 {
     if (finding)
         return early_alloc(n * size);
-    return refuses(FAULT_CALLOC) ? NULL : REAL(calloc)(n, size);
+    return refuses_memory(FAULT_CALLOC, __builtin_return_address(0)) ? NULL : REAL(calloc)(n, size);
 }
 
 EXPORT void *realloc(void *p, size_t n)
 {
     if (finding)
         return early_alloc(n);
-    return refuses(FAULT_REALLOC) ? NULL : REAL(realloc)(p, n);
+    return refuses_memory(FAULT_REALLOC, __builtin_return_address(0)) ? NULL : REAL(realloc)(p, n);
 }

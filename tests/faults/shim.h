@@ -7,7 +7,7 @@
  *
  * Everything is told and counted in the region, which is shared memory: whoever made it arms and disarms a running
  * process, and reads the counters of one that was killed. Numbers are fixed-width, so that other languages can do it
- * too (faults.py).
+ * too (daemon.py).
  */
 #ifndef TESTS_FAULTS_SHIM_H
 #define TESTS_FAULTS_SHIM_H
@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 /* Calls of one kind share a number: write and its 64-bit namesake, open and openat and openat2. Those up to
- * FAULT_LAST_DATA are seen only for files and folders below region->dir. The order is known to faults.py. */
+ * FAULT_LAST_DATA are seen only for files and folders below region->dir. The order is known to daemon.py. */
 enum fault_call {
     FAULT_WRITE,
     FAULT_PWRITE,
