@@ -31,6 +31,8 @@ static void collect(const struct event *ev, const void *payload, size_t payload_
 {
     struct request *r = arg;
     struct dispatcher *d = r->b->d;
+    if (r->more)
+        return; /* one before it was left out: a refill goes on behind the last that was taken */
     bool keep = payload != NULL && payload_len <= CACHED_ONE_MAX && atomic_load(&d->cached_bytes) < CACHED_PAYLOAD_MAX;
     struct cached *c = cached_new(ev, keep ? payload : NULL, payload_len);
     if (c == NULL) {

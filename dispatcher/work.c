@@ -258,6 +258,8 @@ static void hand_over(struct dispatcher *d, struct job *j)
     size_t len = j->call != NULL ? j->call->payload_len : j->ev->payload_len;
     if (p == NULL && len > 0) {
         int rc = queue_payload(d->deps.queue, j->ev->seq, &payload);
+        if (rc == ERR_NOMEM)
+            bide_no_memory("payload");
         if (rc < 0) {
             buf_done(&payload);
             bury_corrupt(d, j, rc);

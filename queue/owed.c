@@ -1,5 +1,5 @@
-/* Moves of accepted events that found no room: kept, and tried again until there is. A start that waits here and the
- * outcome of its run stay in order: the outcome, finding the event queued still, is kept behind it. */
+/* Moves of accepted events that found no room, or no memory: kept, and tried again until there is. A start that waits
+ * here and the outcome of its run stay in order: the outcome, finding the event queued still, is kept behind it. */
 #include "priv.h"
 
 void queue_on_owed(struct queue *q, queue_owed_cb *cb, void *arg)
@@ -23,7 +23,8 @@ bool owed_keep(struct event_op *x, int err)
     if (!x->may_owe || q->owed_cb == NULL || (err == 0 && !x->is_owed))
         return false;
     pthread_mutex_lock(&q->owed_mu);
-    bool keep = !q->owed_given_up && (err == ERR_FULL || (err == ERR_CONFLICT && is_behind(q, x)));
+    bool passing = err == ERR_FULL || err == ERR_NOMEM;
+    bool keep = !q->owed_given_up && (passing || (err == ERR_CONFLICT && is_behind(q, x)));
     bool first = keep && TAILQ_EMPTY(&q->owed);
     if (keep && !x->is_owed)
         TAILQ_INSERT_TAIL(&q->owed, x, owed_link);

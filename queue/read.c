@@ -32,6 +32,10 @@ int queue_fetch_ready(struct queue *q, uint64_t fid, uint64_t after_seq, uint32_
         uint64_t seq = store_get_u64((const uint8_t *)k.p + 8);
         struct stored s;
         int got = row_load(q, t, seq, &s);
+        if (got == ERR_NOMEM) { /* passed by, it would be forgotten until the next start */
+            rc = got;
+            break;
+        }
         if (got < 0) {
             dead_report_corrupt(q, seq, fid);
             continue;

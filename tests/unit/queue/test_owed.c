@@ -4,12 +4,13 @@
 #include "fixture.h"
 
 static _Atomic bool no_room;
+static _Atomic int refusal = ERR_FULL;
 static _Atomic int told;
 
 static int commit_fault(enum store_fault at, void *arg)
 {
     (void)arg;
-    return at == STORE_FAULT_COMMIT && no_room ? ERR_FULL : 0;
+    return at == STORE_FAULT_COMMIT && no_room ? refusal : 0;
 }
 
 static void on_owed(void *arg)
@@ -31,7 +32,7 @@ static void open_owing(struct fix *f)
 /* Every op submitted so far has been looked at by the store. */
 static void looked_at(struct fix *f)
 {
-    assert_rc(try_accept(f, 99, "x", 1, NULL), no_room ? ERR_FULL : 0);
+    assert_rc(try_accept(f, 99, "x", 1, NULL), no_room ? refusal : 0);
 }
 
 static enum event_state state_of(struct fix *f, uint64_t seq)
@@ -103,6 +104,13 @@ static void kept_and_stored_in_order(void **state)
     fix_close(&f);
 }
 
+static void kept_without_memory(void **state)
+{
+    refusal = ERR_NOMEM;
+    kept_and_stored_in_order(state);
+    refusal = ERR_FULL;
+}
+
 /* An answer of a run that is over still changes nothing, and is not kept. */
 static void late_answers_are_void(void **state)
 {
@@ -143,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_and_stored_in_order),
+        cmocka_unit_test(kept_without_memory),
         cmocka_unit_test(late_answers_are_void),
         cmocka_unit_test(given_up_at_the_end),
     };
