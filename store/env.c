@@ -207,6 +207,7 @@ int store_open(struct store **ret, const char *path, const struct store_opts *op
     if (s->opts.lazy_us == 0)
         s->opts.lazy_us = STORE_LAZY_US;
     snprintf(s->path, sizeof s->path, "%s", path);
+    s->wake_at = SIZE_MAX;
     pthread_mutex_init(&s->mu, NULL);
     pthread_condattr_init(&mono);
     pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "gather.h"
 #include "store.h"
 
 enum {
@@ -48,8 +49,6 @@ struct room {
     bool full;
 };
 
-enum writer_state { WRITER_WORKS, WRITER_DOZES /* wakes by itself, or for an urgent op */, WRITER_SLEEPS };
-
 struct store {
     MDB_env *env;
     struct store_opts opts;
@@ -69,8 +68,8 @@ struct store {
     pthread_cond_t wake;
     struct store_op *inbox_head;
     struct store_op *inbox_tail;
-    bool inbox_urgent; /* holds an op that is not lazy */
-    enum writer_state writer;
+    size_t inbox_urgent; /* ops in it that are not lazy */
+    size_t wake_at;      /* the writer waits for so many of them; 0: for anything, SIZE_MAX: it works */
     bool stopping;
     struct store_stats stats; /* the counters only */
     struct hist commit_us, commit_ops;
@@ -78,6 +77,7 @@ struct store {
 
     pthread_t thread;
     bool started;
+    struct gather gather;    /* the store thread's */
     struct store_op **batch; /* the store thread's, opts.batch_ops of them */
     bool fatal;              /* the store thread's: nothing is written any more */
     const char *bad_step;    /* what failed with ERR_IO, for the last words */

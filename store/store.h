@@ -9,8 +9,9 @@
  *
  * Every change of durable state is an op: a function run on the store thread inside the one write transaction of a
  * batch, and a completion called, also on the store thread, after the batch is on stable storage (or after it failed).
- * While one commit is being synced the next batch gathers; nothing that somebody waits for is held back for company
- * (what nobody waits for may be: STORE_OP_LAZY). All of a batch's completions are called in the order of submission.
+ * While one commit is being synced the next batch gathers. It then goes at once, or waits for those whom that commit
+ * answered, if they tend to come back within half of a commit's time (gather.h); what nobody waits for may be held back
+ * longer (STORE_OP_LAZY). All of a batch's completions are called in the order of submission.
  *
  * No LMDB type shows here. Slices read from a transaction point into the map: they die at the next write of that
  * transaction and at its end.

@@ -257,7 +257,7 @@ static struct store_op *inbox_empty(struct store *s)
 {
     struct store_op *list = s->inbox_head;
     s->inbox_head = s->inbox_tail = NULL;
-    s->inbox_urgent = false;
+    s->inbox_urgent = 0;
     return list;
 }
 
@@ -307,22 +307,22 @@ static struct store_op *take_inbox(struct store *s)
 {
     int64_t until = clock_mono_us() + s->opts.lazy_us;
     pthread_mutex_lock(&s->mu);
-    while (!s->inbox_urgent && !s->stopping) {
+    while (s->inbox_urgent == 0 && !s->stopping) {
         if (until > 0) {
-            s->writer = WRITER_DOZES;
+            s->wake_at = 1;
             if (!wait_until(s, until)) {
                 if (s->inbox_head != NULL)
                     break;
                 until = 0;
             }
         } else {
-            s->writer = WRITER_SLEEPS;
+            s->wake_at = 0;
             pthread_cond_wait(&s->wake, &s->mu);
             if (s->inbox_head != NULL)
                 until = clock_mono_us() + s->opts.lazy_us;
         }
     }
-    s->writer = WRITER_WORKS;
+    s->wake_at = SIZE_MAX;
     struct store_op *list = inbox_empty(s);
     pthread_mutex_unlock(&s->mu);
     return list;
@@ -338,9 +338,38 @@ static void top_up(struct store *s, struct store_op **list)
     if (*end != NULL)
         return;
     pthread_mutex_lock(&s->mu);
-    if (s->inbox_urgent || n > 0)
+    if (s->inbox_urgent > 0 || n > 0)
         *end = inbox_empty(s);
     pthread_mutex_unlock(&s->mu);
+}
+
+/* Of those that would be in the next batch, the ones somebody waits for. */
+static size_t count_urgent(const struct store *s, const struct store_op *list)
+{
+    size_t n = 0, urgent = 0;
+    for (; list != NULL && n++ < s->opts.batch_ops; list = list->next)
+        urgent += (list->flags & STORE_OP_LAZY) == 0;
+    return urgent;
+}
+
+/* Waits for company, if that pays: see gather.h. */
+static void gather_more(struct store *s, struct store_op *list)
+{
+    size_t n = count_urgent(s, list), missing = n > 0 ? gather_missing(&s->gather, n) : 0;
+    if (missing == 0)
+        return;
+    int64_t until = clock_mono_us() + gather_patience_us(&s->gather);
+    while (list->next != NULL)
+        list = list->next;
+    pthread_mutex_lock(&s->mu);
+    s->wake_at = missing;
+    while (s->inbox_urgent < missing && !s->stopping && wait_until(s, until))
+        ;
+    s->wake_at = SIZE_MAX;
+    size_t came = s->inbox_urgent;
+    list->next = inbox_empty(s);
+    pthread_mutex_unlock(&s->mu);
+    gather_learn(&s->gather, missing, came);
 }
 
 static void *run(void *arg)
@@ -349,9 +378,13 @@ static void *run(void *arg)
     struct store_op *list;
     while ((list = take_inbox(s)) != NULL) {
         while (list != NULL) {
+            gather_more(s, list);
             atomic_store_explicit(&s->batch_since_ms, clock_mono_ms(), memory_order_relaxed);
+            int64_t began_us = clock_mono_us();
+            size_t ops = count_urgent(s, list);
             work(s, &list);
             top_up(s, &list);
+            gather_committed(&s->gather, ops, count_urgent(s, list), clock_mono_us() - began_us);
         }
         atomic_store_explicit(&s->batch_since_ms, 0, memory_order_relaxed);
     }
@@ -405,8 +438,8 @@ int store_submit(struct store *s, struct store_op *op)
     else
         s->inbox_tail->next = op;
     s->inbox_tail = op;
-    s->inbox_urgent |= (op->flags & STORE_OP_LAZY) == 0;
-    bool wake = s->writer == WRITER_SLEEPS || (s->writer == WRITER_DOZES && s->inbox_urgent);
+    s->inbox_urgent += (op->flags & STORE_OP_LAZY) == 0;
+    bool wake = s->inbox_urgent >= s->wake_at;
     pthread_mutex_unlock(&s->mu);
     if (wake)
         pthread_cond_signal(&s->wake);
