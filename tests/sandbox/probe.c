@@ -132,6 +132,7 @@ static void ids(void)
     (void)gethostname(host, sizeof host);
     printf("uid %d gid %d groups %d host %s\n", (int)getuid(), (int)getgid(), getgroups(0, NULL), host);
     printf("pid %d sid-is-mine %d cwd %s\n", (int)getpid(), getsid(0) == getpid(), getcwd(line, sizeof line));
+    printf("batch %d\n", sched_getscheduler(0) == SCHED_BATCH);
     FILE *f = fopen("/proc/self/status", "re");
     while (f != NULL && fgets(line, sizeof line, f) != NULL)
         if (strncmp(line, "Cap", 3) == 0 || strncmp(line, "NoNewPrivs", 10) == 0 || strncmp(line, "Seccomp:", 8) == 0)

@@ -137,6 +137,7 @@ static void test_identity(void **state)
     const char *log = rig_log(&rig, 1);
     assert_non_null(strstr(log, "uid 993 gid 993 groups 0 host box\n"));
     assert_non_null(strstr(log, "sid-is-mine 1 cwd /var/task\n"));
+    assert_non_null(strstr(log, "batch 1\n"));
     assert_non_null(strstr(log, "CapPrm:\t0000000000000000\n"));
     assert_non_null(strstr(log, "CapEff:\t0000000000000000\n"));
     assert_non_null(strstr(log, "CapBnd:\t0000000000000000\n"));
