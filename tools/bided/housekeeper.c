@@ -1,5 +1,7 @@
 #include "housekeeper.h"
 
+#include <malloc.h>
+
 #include "base/log.h"
 #include "notify.h"
 
@@ -61,6 +63,8 @@ int64_t housekeeper_look(struct housekeeper *h)
         sweeper_round(&h->sweeper);
         return HOUSEKEEPER_MS;
     }
+    /* What a flood has taken and given back is malloc's still. Now there is time to hand it on. */
+    (void)malloc_trim(0);
     /* From here on a change stirs; one that came before is seen now. */
     atomic_store(&h->resting, true);
     store_stats(h->about.store, &st);

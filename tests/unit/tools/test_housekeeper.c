@@ -166,6 +166,41 @@ static void rests_until_retention(void **state)
     rig.f.clock.is_virtual = true;
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* its malloc is not the C library's */
+static long own_kb(void)
+{
+    char line[256];
+    long kb = -1;
+    FILE *f = fopen("/proc/self/status", "re");
+    assert_non_null(f);
+    while (kb < 0 && fgets(line, sizeof line, f) != NULL)
+        (void)sscanf(line, "RssAnon: %ld kB", &kb);
+    (void)fclose(f);
+    return kb;
+}
+
+static void memory_goes_back_at_rest(void **state)
+{
+    enum { N = 16384, LEN = 2000 };
+    static char *block[N];
+    (void)state;
+    assert_int_equal(look_until_rest(), HOUSEKEEPER_RESTS);
+    long before = own_kb();
+    for (int i = 0; i < N; i++) {
+        block[i] = malloc(LEN);
+        assert_non_null(block[i]);
+        memset(block[i], i, LEN);
+    }
+    for (int i = 0; i < N - 1; i++) /* the last one holds the heap's end where it is */
+        free(block[i]);
+    assert_true(own_kb() > before + N * LEN / 2048);
+    housekeeper_stir(&rig.h);
+    assert_int_equal(look_until_rest(), HOUSEKEEPER_RESTS);
+    assert_true(own_kb() < before + N * LEN / 8192);
+    free(block[N - 1]);
+}
+#endif
+
 #define HOUSE_TEST(fn_) cmocka_unit_test_setup_teardown(fn_, setup, teardown)
 
 int main(void)
@@ -174,6 +209,9 @@ int main(void)
         HOUSE_TEST(rests_until_something_changes),
         HOUSE_TEST(a_change_wakes_the_loop),
         HOUSE_TEST(rests_until_retention),
+#ifndef __SANITIZE_ADDRESS__
+        HOUSE_TEST(memory_goes_back_at_rest),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
