@@ -396,6 +396,8 @@ static void go_on(struct checked *c)
         found(c, "tombstones cannot be read: %s", err_name(rc));
 }
 
+void (*check_recovered)(void);
+
 unsigned check_directory(const char *data, const struct ledger *l, uint64_t pos, check_report *report, void *arg)
 {
     struct checked c = {.l = l, .pos = pos, .report = report, .arg = arg};
@@ -412,6 +414,8 @@ unsigned check_directory(const char *data, const struct ledger *l, uint64_t pos,
         close_parts(&c);
         return c.findings;
     }
+    if (check_recovered != NULL)
+        check_recovered();
     recount(&c);
     check_things(&c);
     check_nothing_invented(&c);

@@ -12,6 +12,7 @@ typedef void check_report(const char *line, void *arg);
  * own), recounts everything as `bide verify` does, looks for every thing of the ledger as of a trace of pos bytes, for
  * nothing else, finishes what waits to be finished, takes and ends one more event, and recounts again. The number of
  * findings; 0: it holds. */
+extern void (*check_recovered)(void); /* when not NULL: called between the recovery and all that follows */
 unsigned check_directory(const char *data, const struct ledger *l, uint64_t pos, check_report *report, void *arg);
 
 #endif

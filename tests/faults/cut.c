@@ -29,16 +29,18 @@ enum {
     RANDOM = 10,
     TORN = 6,
     FINDINGS_SHOWN = 20,
-    IMAGE_S = 30, /* an image that takes longer hangs */
+    SECOND_CUT_OF = 150, /* of so many images one is cut again while it is recovered */
+    IMAGE_S = 30,        /* an image that takes longer hangs */
 };
 
-#define TRACE_CAP (UINT64_C(256) << 20)
+#define TRACE_CAP          (UINT64_C(256) << 20)
+#define RECOVERY_TRACE_CAP (UINT64_C(16) << 20)
 
 enum control { CONTROL_NONE, CONTROL_NO_SYNC, CONTROL_LYING_SYNC, CONTROL_LYING_FSYNC, CONTROL_EARLY_ACK };
 
 /* Shared with the process that looks at the images, so that its death tells where it was. */
 struct progress {
-    _Atomic uint64_t images, findings, same;
+    _Atomic uint64_t images, findings, same, twice;
     _Atomic uint64_t moment, number; /* of the image in hand: number counts within the moment */
     uint64_t stop_at;                /* images */
     char what[1024];
@@ -48,7 +50,7 @@ struct progress {
 struct cut {
     uint64_t seed;
     enum control control;
-    char top[64], image[80];
+    char top[64], image[80], second[80];
     struct fault_region *region;
     struct ledger *ledger;
     struct disk *disk;
@@ -144,11 +146,90 @@ static uint64_t claims(const struct cut *x, uint64_t pos)
     return n;
 }
 
+static void write_image(struct disk *d, const struct disk_choice *c, const char *path)
+{
+    int rc = disk_write(d, c, path);
+    if (rc != 0) {
+        (void)fprintf(stderr, "cut: %s: %s\n", path, strerror(rc));
+        _exit(3);
+    }
+}
+
+static void remove_image(const char *path)
+{
+    if (file_remove_tree(AT_FDCWD, path) < 0) {
+        perror(path);
+        _exit(3);
+    }
+}
+
+static void check_image(struct cut *x, const char *path, uint64_t pos, const char *how)
+{
+    struct lines lines = {.n = 0};
+    char data[100];
+    (void)snprintf(data, sizeof data, "%s/a/d", path);
+    (void)alarm(IMAGE_S);
+    unsigned found = check_directory(data, x->ledger, pos, keep_line, &lines);
+    (void)alarm(0);
+    atomic_fetch_add(&x->p->images, 1);
+    if (found == 0)
+        return;
+    announce(x, how);
+    for (size_t i = 0; i < lines.n; i++)
+        tell(lines.text[i], x);
+}
+
+/* --- the power goes again, while a start recovers --------------------------------------------------------------------
+ */
+
+static struct fault_region *recovery;
+
+static void recovered(void)
+{
+    recovery->record = 0;
+}
+
+/* The next check of x->image is recorded, as far as it recovers. */
+static struct disk *record_recovery(struct cut *x)
+{
+    struct disk *d = disk_new(x->image);
+    recovery = fault_region_new(NULL, x->image, RECOVERY_TRACE_CAP);
+    BIDE_ASSERT(recovery != NULL, "no memory");
+    recovery->record = 1;
+    check_recovered = recovered;
+    fault_use(recovery);
+    return d;
+}
+
+static void cut_again(struct cut *x, struct disk *d, uint64_t pos)
+{
+    static uint8_t chosen[65536];
+    uint64_t rng = x->rng; /* what follows of the first disk is the same with this and without it */
+    fault_use(NULL);
+    check_recovered = NULL;
+    if (!disk_read(d, recovery))
+        _exit(3);
+    for (size_t m = 0; m < disk_moments(d); m++) {
+        disk_go_to(d, m);
+        size_t n = disk_pending(d);
+        for (int i = 0; i < 3; i++) { /* nothing of what is not durable, a part of it, torn */
+            for (size_t k = 0; k < n; k++)
+                chosen[k] = i > 0 && draw(x) % 2;
+            write_image(d, &(struct disk_choice){chosen, i == 2 ? draw(x) | 1 : 0}, x->second);
+            check_image(x, x->second, pos, ", and again while a start recovered");
+            remove_image(x->second);
+            atomic_fetch_add(&x->p->twice, 1);
+        }
+    }
+    x->rng = rng;
+    disk_free(d);
+    fault_region_free(recovery);
+}
+
 static void look(struct cut *x, const struct disk_choice *c)
 {
     struct progress *p = x->p;
     uint64_t number = atomic_fetch_add(&p->number, 1) + 1, pos = disk_pos(x->disk);
-    char data[100];
     if (atomic_load(&p->moment) == x->skip_moment && number <= x->skip_number)
         return;
     if (!is_new(x, disk_digest(x->disk, c) + claims(x, pos) * UINT64_C(0x9e3779b97f4a7c15))) {
@@ -156,26 +237,13 @@ static void look(struct cut *x, const struct disk_choice *c)
         return;
     }
     describe(x, c);
-    int rc = disk_write(x->disk, c, x->image);
-    if (rc != 0) {
-        (void)fprintf(stderr, "cut: %s: %s\n", x->image, strerror(rc));
-        _exit(3);
-    }
-    struct lines lines = {.n = 0};
-    (void)snprintf(data, sizeof data, "%s/a/d", x->image);
-    (void)alarm(IMAGE_S);
-    unsigned found = check_directory(data, x->ledger, pos, keep_line, &lines);
-    (void)alarm(0);
-    atomic_fetch_add(&p->images, 1);
-    if (found > 0) {
-        announce(x, "");
-        for (size_t i = 0; i < lines.n; i++)
-            tell(lines.text[i], x);
-    }
-    if (file_remove_tree(AT_FDCWD, x->image) < 0) {
-        perror(x->image);
-        _exit(3);
-    }
+    bool again = x->control == CONTROL_NONE && (atomic_load(&p->moment) * 31 + number) % SECOND_CUT_OF == 0;
+    write_image(x->disk, c, x->image);
+    struct disk *second = again ? record_recovery(x) : NULL;
+    check_image(x, x->image, pos, "");
+    if (again)
+        cut_again(x, second, pos);
+    remove_image(x->image);
 }
 
 /* --- the images of a moment ------------------------------------------------------------------------------------------
@@ -307,8 +375,8 @@ static void record(struct cut *x)
 
 static _Noreturn void look_at_all(struct cut *x)
 {
-    x->disk = disk_new(x->region);
-    if (x->disk == NULL)
+    x->disk = disk_new(NULL);
+    if (!disk_read(x->disk, x->region))
         _exit(3);
     x->chosen = malloc(65536);
     size_t n = disk_moments(x->disk);
@@ -339,8 +407,8 @@ static void look_at_images(struct cut *x)
         announce(x, how);
         x->skip_moment = atomic_load(&x->p->moment);
         x->skip_number = atomic_load(&x->p->number);
-        if (file_remove_tree(AT_FDCWD, x->image) < 0)
-            exit(3);
+        remove_image(x->image);
+        remove_image(x->second);
     }
 }
 
@@ -462,6 +530,7 @@ int main(int argc, char **argv)
         return 3;
     }
     (void)snprintf(x.image, sizeof x.image, "%s.image", x.top);
+    (void)snprintf(x.second, sizeof x.second, "%s.second", x.top);
     x.p = mmap(NULL, sizeof *x.p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     x.ledger = ledger_new();
     if (x.p == MAP_FAILED || x.ledger == NULL) {
@@ -480,6 +549,8 @@ int main(int argc, char **argv)
                      findings > 0 ? "found, as it must be" : "NOT FOUND: the test is blind");
         return findings == 0;
     }
+    (void)printf("cut: of the power cuts %" PRIu64 " came while a start recovered from another\n",
+                 atomic_load(&x.p->twice));
     (void)printf("cut: seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " power cuts, %" PRIu64 " findings\n", first, x.seed,
                  atomic_load(&x.p->images), findings);
     return findings > 0;

@@ -1,5 +1,6 @@
 #include "disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -112,9 +113,8 @@ static void sync_object(struct object *o, size_t at)
 }
 
 /* Data that no promise is about: a lock's, and what functions have said. */
-static bool is_of_no_matter(const struct trace_entry *e)
+static bool is_of_no_matter(const char *name)
 {
-    const char *name = first_name(e);
     return strcmp(name, "lock.mdb") == 0 || strcmp(name, "lock") == 0 || strcmp(name, "workers.lock") == 0;
 }
 
@@ -123,7 +123,8 @@ static void read_op(struct disk *d, struct op *op)
     const struct trace_entry *e = op->e;
     switch ((enum trace_kind)e->kind) {
     case TRACE_ROOT:
-        d->root = object_new(d, e->ino, true);
+        if (d->root == NULL)
+            d->root = object_new(d, e->ino, true);
         break;
     case TRACE_WRITE:
     case TRACE_SIZE:
@@ -135,7 +136,7 @@ static void read_op(struct disk *d, struct op *op)
     case TRACE_CREATE:
     case TRACE_MKDIR:
         op->what = object_new(d, e->ino, e->kind == TRACE_MKDIR);
-        op->what->matters = !is_of_no_matter(e);
+        op->what->matters = !is_of_no_matter(first_name(e));
         if (op->what->matters)
             belongs_to(object_of(d, e->dir, true), op);
         break;
@@ -170,11 +171,52 @@ static const struct trace_entry *entry_at(const struct fault_region *r, uint64_t
     return e;
 }
 
-struct disk *disk_new(const struct fault_region *r)
+static void set_len(struct object *o, size_t len);
+static void link_name(struct object *o, const char *name, struct object *what);
+
+static void import_file(struct object *o, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size == 0)
+        return;
+    set_len(o, (size_t)st.st_size);
+    ssize_t k = pread(fd, o->bytes, o->len, 0);
+    BIDE_ASSERT(k == st.st_size, "a file that cannot be read");
+}
+
+/* What lies there, lock files left out. fd is closed. */
+static struct object *import(struct disk *d, int fd)
+{
+    struct stat st;
+    BIDE_ASSERT(fd >= 0 && fstat(fd, &st) == 0, "what lies in the folder cannot be looked at");
+    struct object *o = object_new(d, st.st_ino, S_ISDIR(st.st_mode));
+    if (!o->is_dir) {
+        import_file(o, fd);
+        (void)close(fd);
+        return o;
+    }
+    DIR *folder = fdopendir(fd);
+    BIDE_ASSERT(folder != NULL, "no memory");
+    const struct dirent *de;
+    while ((de = readdir(folder)) != NULL)
+        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 && !is_of_no_matter(de->d_name))
+            link_name(o, de->d_name, import(d, openat(fd, de->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)));
+    (void)closedir(folder);
+    return o;
+}
+
+struct disk *disk_new(const char *path)
 {
     struct disk *d = calloc(1, sizeof *d);
-    uint64_t end = atomic_load(&((struct fault_region *)(uintptr_t)r)->trace_len);
     BIDE_ASSERT(d != NULL, "no memory");
+    if (path != NULL)
+        d->root = import(d, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return d;
+}
+
+bool disk_read(struct disk *d, const struct fault_region *r)
+{
+    uint64_t end = atomic_load(&((struct fault_region *)(uintptr_t)r)->trace_len);
     d->r = r;
     for (uint64_t at = 0; at < end; d->n_ops++)
         (void)entry_at(r, &at);
@@ -194,10 +236,9 @@ struct disk *disk_new(const struct fault_region *r)
         o->rest = o->ops;
     if (d->root == NULL) {
         (void)fprintf(stderr, "disk: the trace does not say where it begins\n");
-        disk_free(d);
-        return NULL;
+        return false;
     }
-    return d;
+    return true;
 }
 
 void disk_free(struct disk *d)

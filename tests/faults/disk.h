@@ -15,8 +15,11 @@
 
 struct disk;
 
-/* Reads the trace, which must stay while the disk is used. NULL: no memory, or no sense in it (said on stderr). */
-struct disk *disk_new(const struct fault_region *r);
+/* A disk with what lies in folder path now, all of it durable. NULL: an empty one. */
+struct disk *disk_new(const char *path);
+/* Reads the trace of what was done to it since, which must stay while the disk is used. False: no sense in it (said on
+ * stderr). Once. */
+bool disk_read(struct disk *d, const struct fault_region *r);
 void disk_free(struct disk *d);
 
 /* Moments at which the power may go: before each sync or synchronous write returns, and at the end. */

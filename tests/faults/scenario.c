@@ -146,7 +146,7 @@ const char *scenario_unseen(const struct fault_region *r)
                                           FAULT_OPEN,      FAULT_MKDIR,  FAULT_RENAME,    FAULT_UNLINK,
                                           FAULT_THREAD,    FAULT_MALLOC, FAULT_CALLOC,    FAULT_REALLOC};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (atomic_load(&r->counts[all[i]]) == 0)
+        if (atomic_load(&r->counts[all[i]]) == 0 && (all[i] < FAULT_MALLOC || fault_sees_memory()))
             return fault_call_name(all[i]);
     return atomic_load(&r->dsync_writes) == 0 ? "write to an O_DSYNC descriptor" : NULL;
 }

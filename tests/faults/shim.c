@@ -119,9 +119,7 @@ __attribute__((constructor)) static void begin(void)
 /* --- the C library's own -------------------------------------------------------------------------------------------
  */
 
-/* dlsym may want memory before malloc is found. It is little, and never given back. */
-static _Alignas(16) char early[4096];
-static size_t early_used;
+/* dlsym may want memory before malloc is found. */
 static _Thread_local bool finding;
 
 static void *find(const char *name)
@@ -130,13 +128,6 @@ static void *find(const char *name)
     void *p = dlsym(RTLD_NEXT, name);
     finding = false;
     return p;
-}
-
-static void *early_alloc(size_t n)
-{
-    size_t at = early_used;
-    early_used += (n + 15) & ~(size_t)15;
-    return early_used <= sizeof early ? early + at : NULL;
 }
 
 #define REAL(name_)                                                                                                    \
@@ -789,19 +780,6 @@ static bool refuses(enum fault_call c)
     return true;
 }
 
-/* caller: an address in the library that asks for memory; not every library bears a refusal. */
-static bool refuses_memory(enum fault_call c, const void *caller)
-{
-    Dl_info info;
-    if (!refuses(c))
-        return false;
-    size_t n = strlen(region->what);
-    if (atomic_load(&region->fired) == 1 && dladdr(caller, &info) != 0 && info.dli_fname != NULL)
-        (void)snprintf(region->what + n, sizeof region->what - n, "for %.200s", info.dli_fname);
-    errno = ENOMEM;
-    return true;
-}
-
 EXPORT pid_t fork(void)
 {
     return refuses(FAULT_FORK) ? -1 : REAL(fork)();
@@ -838,8 +816,43 @@ EXPORT long syscall(long number, ...)
     return REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+#ifdef FAULT_NO_MEMORY
+bool fault_sees_memory(void)
+{
+    return false;
+}
+#else
+bool fault_sees_memory(void)
+{
+    return true;
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------------
  */
+
+/* Little, and never given back. */
+static _Alignas(16) char early[4096];
+static size_t early_used;
+
+static void *early_alloc(size_t n)
+{
+    size_t at = early_used;
+    early_used += (n + 15) & ~(size_t)15;
+    return early_used <= sizeof early ? early + at : NULL;
+}
+
+/* caller: an address in the library that asks for memory; not every library bears a refusal. */
+static bool refuses_memory(enum fault_call c, const void *caller)
+{
+    Dl_info info;
+    if (!refuses(c))
+        return false;
+    size_t n = strlen(region->what);
+    if (atomic_load(&region->fired) == 1 && dladdr(caller, &info) != 0 && info.dli_fname != NULL)
+        (void)snprintf(region->what + n, sizeof region->what - n, "for %.200s", info.dli_fname);
+    errno = ENOMEM;
+    return true;
+}
 
 EXPORT void *malloc(size_t n)
 {
@@ -861,3 +874,4 @@ EXPORT void *realloc(void *p, size_t n)
         return early_alloc(n);
     return refuses_memory(FAULT_REALLOC, __builtin_return_address(0)) ? NULL : REAL(realloc)(p, n);
 }
+#endif

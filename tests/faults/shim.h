@@ -130,6 +130,9 @@ void fault_use(struct fault_region *r);
 void fault_arm(struct fault_region *r, uint64_t calls, uint64_t from, uint64_t count, enum fault_how how, int error);
 void fault_disarm(struct fault_region *r);
 
+/* Does the shim stand before malloc? Not in a program with a sanitizer. */
+bool fault_sees_memory(void);
+
 const char *fault_call_name(enum fault_call c); /* "fdatasync" */
 
 #endif
