@@ -51,7 +51,7 @@ int httpd_new(struct loop *l, const struct httpd_limits *lim, httpd_head_cb *on_
         loop_timer_new(l, httpd_on_sweep, h, &h->sweep) < 0 ||
         loop_timer_new(l, httpd_on_backoff_over, h, &h->backoff) < 0) {
         httpd_free(h);
-        return err_set(e, ERR_NOMEM, "HTTP server: cannot be made");
+        return err_set(e, ERR_NOMEM, "HTTP server: out of memory");
     }
     *ret = h;
     return 0;

@@ -90,7 +90,7 @@ int loop_new(struct loop **ret, struct err *e)
         l->wake_ev = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, run_posted, l);
     if (l->wake_ev == NULL || event_add(l->wake_ev, NULL) < 0) {
         loop_free(l);
-        return err_set(e, ERR_NOMEM, "event loop: cannot be made");
+        return err_set(e, ERR_NOMEM, "event loop: out of memory");
     }
     *ret = l;
     return 0;
