@@ -409,7 +409,7 @@ static void decide(struct dispatcher *d, const struct cached *ev, bool lone, enu
                               .deleted = k->deleted};
     s->counts = end != EXECUTOR_DISRUPTED;
     int64_t believed = dispatcher_trusted_now(d, clock_mono_ms());
-    switch (backoff_settle(&d->policy, &f, believed, random_share(), &s->wait_ms)) {
+    switch (backoff_settle(&d->policy, &f, believed, d->policy.jitter > 0 ? random_share() : 0, &s->wait_ms)) {
     case BACKOFF_DONE:
         s->verdict = VERDICT_DONE;
         break;
