@@ -383,6 +383,7 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
     atomic_store(&d->next_call, 1);
     TAILQ_INIT(&d->clock_waits);
     TAILQ_INIT(&d->buried);
+    TAILQ_INIT(&d->unburied);
     pthread_mutex_init(&d->mu, NULL);
     stats_init(d);
     struct sched_limits lim = read_settings(d);
@@ -395,6 +396,8 @@ int dispatcher_new(struct dispatcher **ret, const struct dispatcher_deps *deps, 
         rc = loop_timer_new(d->loop, on_due, d, &d->due);
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_press, d, &d->press);
+    if (rc == 0)
+        rc = loop_timer_new(d->loop, known_bury_again, d, &d->bury);
     if (rc == 0)
         rc = loop_timer_new(d->loop, on_grace_over, d, &d->grace);
     if (rc < 0)
@@ -442,6 +445,7 @@ void dispatcher_free(struct dispatcher *d)
     loop_timer_free(d->tick);
     loop_timer_free(d->due);
     loop_timer_free(d->press);
+    loop_timer_free(d->bury);
     loop_timer_free(d->grace);
     sched_free(d->sched);
     stats_done(d);

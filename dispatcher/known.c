@@ -96,13 +96,48 @@ struct deletion {
     uint64_t fid;
     int err;
     uint64_t n;
+    bool told;                  /* that there is no room */
+    TAILQ_ENTRY(deletion) link; /* dispatcher.unburied */
 };
+
+static void bury_chunk(struct deletion *x);
+
+/* Without room its events stay where they are, and are tried again until there is. */
+static void keep_unburied(struct deletion *x)
+{
+    struct dispatcher *d = x->d;
+    if (!x->told)
+        log_error("dispatcher",
+                  "events of a deleted function cannot be made dead letters: no room is left; trying again");
+    x->told = true;
+    TAILQ_INSERT_TAIL(&d->unburied, x, link);
+    loop_timer_arm(d->bury, BURY_AGAIN_MS);
+}
+
+void known_bury_again(void *arg)
+{
+    struct dispatcher *d = arg;
+    struct deletion *x;
+    TAILQ_HEAD(, deletion) todo = TAILQ_HEAD_INITIALIZER(todo);
+    if (d->draining)
+        return; /* a restart goes on with it */
+    TAILQ_CONCAT(&todo, &d->unburied, link);
+    while ((x = TAILQ_FIRST(&todo)) != NULL) {
+        TAILQ_REMOVE(&todo, x, link);
+        bury_chunk(x);
+    }
+}
 
 static void buried_here(void *arg)
 {
     struct deletion *x = arg;
     struct dispatcher *d = x->d;
     bool more = x->err == 0 && x->n == DELETE_AT_ONCE;
+    if (x->err == ERR_FULL) {
+        keep_unburied(x);
+        dispatcher_op_done(d);
+        return;
+    }
     if (x->err < 0 && x->err != ERR_SHUTDOWN)
         log_error("dispatcher",
                   "events of a deleted function cannot be made dead letters err=%s; a restart goes on with it",
@@ -129,6 +164,16 @@ static void buried(int err, uint64_t n, void *arg)
         bide_no_memory("completion");
 }
 
+static void bury_chunk(struct deletion *x)
+{
+    struct dispatcher *d = x->d;
+    if (queue_function_deleted(d->deps.queue, x->fid, DELETE_AT_ONCE, buried, x) < 0) {
+        free(x);
+        return;
+    }
+    d->ops++;
+}
+
 void known_bury(struct dispatcher *d, uint64_t fid)
 {
     struct deletion *x = calloc(1, sizeof *x);
@@ -136,11 +181,7 @@ void known_bury(struct dispatcher *d, uint64_t fid)
         return; /* the tombstone stays: a restart goes on */
     x->d = d;
     x->fid = fid;
-    if (queue_function_deleted(d->deps.queue, fid, DELETE_AT_ONCE, buried, x) < 0) {
-        free(x);
-        return;
-    }
-    d->ops++;
+    bury_chunk(x);
 }
 
 static void forget_events_of(struct dispatcher *d, uint64_t fid)
@@ -216,6 +257,11 @@ int known_go_on_burying(struct dispatcher *d)
 void known_done(struct dispatcher *d)
 {
     struct known *k, *next;
+    struct deletion *x;
+    while ((x = TAILQ_FIRST(&d->unburied)) != NULL) {
+        TAILQ_REMOVE(&d->unburied, x, link);
+        free(x);
+    }
     HASH_ITER (hh, d->known, k, next)
         unknow(d, k);
 }

@@ -21,6 +21,7 @@
 enum {
     DECISIONS_A_TURN = 256,
     PRESS_MS = 200, /* between two tries at what found no room */
+    BURY_AGAIN_MS = 1000,
     PROMOTE_AT_ONCE = 512,
     DELETE_AT_ONCE = 512,
     SYNCED_STARTS = 8,             /* first starts of a function after a crash that wait for the disk */
@@ -124,6 +125,7 @@ struct dispatcher {
     struct known *known;
     TAILQ_HEAD(, known) buried; /* known, but only for late events; oldest first */
     uint32_t n_buried;
+    TAILQ_HEAD(, deletion) unburied; /* whose events found no room as dead letters */
     struct cached *cached;
     struct call *calls;
     struct job *jobs;
@@ -131,6 +133,7 @@ struct dispatcher {
     struct loop_timer *tick;  /* the scheduler's next wake-up */
     struct loop_timer *due;   /* the earliest due time */
     struct loop_timer *press; /* what the queue owes is tried again */
+    struct loop_timer *bury;  /* unburied is tried again */
     struct loop_timer *grace;
     bool pumping, pump_again;
     bool holding; /* the queue owes something */
@@ -182,6 +185,7 @@ struct known *known_find(struct dispatcher *d, uint64_t fid); /* NULL: unknown *
 void known_changed(const struct function *f, bool deleted, void *arg);
 /* A chunk of a deleted function's events becomes dead letters, and then the next, until there is none. */
 void known_bury(struct dispatcher *d, uint64_t fid);
+void known_bury_again(void *arg);                       /* a timer's: those that found no room */
 void known_busy(struct dispatcher *d, struct known *k); /* it has one job more */
 /* After each of its jobs and its burial: a deleted function that nothing needs is known for a while longer, and then
  * not at all. */
