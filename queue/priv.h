@@ -75,6 +75,8 @@ struct queue {
 
 /* queue.c: counters; the writing thread, inside a transaction */
 struct counts *counts_of(struct queue *q, uint64_t fid); /* NULL: no memory */
+/* c is changed by this transaction: written with it, or put back as it was. */
+void counts_touch(struct queue *q, struct counts *c);
 /* The function was deleted: nothing is kept of it once none of its events counts in anything. ERR_NOMEM. */
 int counts_gone(struct queue *q, uint64_t fid) BIDE_MUST_USE;
 /* One event of fid enters or leaves a state. ERR_NOMEM. */

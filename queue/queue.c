@@ -72,7 +72,7 @@ static uint64_t *share_of(struct counts *c, enum event_state s)
     return NULL;
 }
 
-static void touch(struct queue *q, struct counts *c)
+void counts_touch(struct queue *q, struct counts *c)
 {
     if (c->dirty)
         return;
@@ -98,7 +98,7 @@ static int books_add(struct queue *q, uint64_t fid, enum event_state s, int64_t 
     if (share == NULL)
         return 0;
     *share += (uint64_t)by;
-    touch(q, c);
+    counts_touch(q, c);
     return 0;
 }
 
@@ -108,7 +108,7 @@ int counts_gone(struct queue *q, uint64_t fid)
     if (c == NULL)
         return ERR_NOMEM;
     c->gone = true;
-    touch(q, c);
+    counts_touch(q, c);
     q->dirty = true;
     return 0;
 }

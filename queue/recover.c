@@ -3,10 +3,24 @@
 
 #include "priv.h"
 
+enum { CHUNK = 1000 }; /* events put right in one transaction, or fewer when the store has no room for that many */
+
 struct recovery {
     struct queue *q;
-    uint64_t n;
+    uint32_t chunk;
+    uint64_t n; /* of this transaction */
+    bool more;
 };
+
+/* A transaction that found no room is repeated with fewer events: the pages it would have taken are taken, and given
+ * back, by one after the other. False: that does not help. */
+static bool smaller(uint32_t *chunk, int err)
+{
+    if (err != ERR_FULL || *chunk == 1)
+        return false;
+    *chunk = (*chunk + 3) / 4;
+    return true;
+}
 
 static int recover_one(struct queue *q, struct store_txn *t, uint64_t seq, const struct running *r)
 {
@@ -56,6 +70,9 @@ static int recover_readable(struct recovery *x, struct store_txn *t, struct stor
         if (decode_running(v.p, v.len, &r) < 0)
             r = (struct running){0}; /* a bad row still says that it ran */
         from = key_u64(seq + 1);
+        x->more = x->n == x->chunk;
+        if (x->more)
+            return 0;
         rc = row_load(q, t, seq, &s);
         if (rc == ERR_CORRUPT || rc == ERR_VERSION || rc == ERR_NOTFOUND)
             continue;
@@ -94,11 +111,12 @@ static int recover_run(struct store_txn *t, void *arg)
     struct recovery *x = arg;
     struct store_cursor *c;
     x->n = 0;
+    x->more = false;
     int rc = store_cursor_open(t, x->q->running, &c);
     if (rc < 0)
         return rc;
     rc = recover_readable(x, t, c);
-    if (rc == 0)
+    if (rc == 0 && !x->more)
         rc = recover_rest(x, t, c);
     store_cursor_close(c);
     return rc;
@@ -107,10 +125,9 @@ static int recover_run(struct store_txn *t, void *arg)
 /* --- a clock that was set back -------------------------------------------------------------------------------------
  */
 
-enum { RECAP_CHUNK = 1000 };
-
 struct recap {
     struct queue *q;
+    uint32_t chunk;
     int64_t now_ms;
     struct key below; /* len 0: from the end */
     bool over;
@@ -121,7 +138,7 @@ struct late {
     int64_t due_ms;
 };
 
-/* The next RECAP_CHUNK entries of due, from the latest down to now. */
+/* The next chunk of the entries of due, from the latest down to now. */
 static int find_late(struct recap *x, struct store_txn *t, struct late *late, uint32_t *ret_n)
 {
     struct store_cursor *c;
@@ -133,7 +150,7 @@ static int find_late(struct recap *x, struct store_txn *t, struct late *late, ui
     if (x->below.len != 0)
         rc = store_cursor_seek(c, x->below.b, x->below.len, &k, &v);
     rc = x->below.len != 0 && rc == 0 ? store_cursor_prev(c, &k, &v) : store_cursor_last(c, &k, &v);
-    for (; rc == 0 && *ret_n < RECAP_CHUNK; rc = store_cursor_prev(c, &k, &v)) {
+    for (; rc == 0 && *ret_n < x->chunk; rc = store_cursor_prev(c, &k, &v)) {
         if (k.len != KEY_PAIR || v.len != KEY_SEQ) {
             rc = ERR_CORRUPT;
             break;
@@ -172,7 +189,7 @@ static int recap_run(struct store_txn *t, void *arg)
 {
     struct recap *x = arg;
     uint32_t n;
-    struct late *late = calloc(RECAP_CHUNK, sizeof *late);
+    struct late *late = calloc(x->chunk, sizeof *late);
     if (late == NULL)
         return ERR_NOMEM;
     int rc = find_late(x, t, late, &n);
@@ -187,24 +204,37 @@ static int recap_run(struct store_txn *t, void *arg)
 /* No wait is longer than it was meant to be. Costs nothing unless the clock stands before the last commit. */
 static int recap(struct queue *q, struct err *e)
 {
-    struct recap x = {.q = q, .now_ms = clock_now_ms(q->opts.clock)};
+    struct recap x = {.q = q, .chunk = CHUNK, .now_ms = clock_now_ms(q->opts.clock)};
     int rc = 0;
     if (x.now_ms >= q->saved.last_ms)
         return 0;
     q->recapping = true;
-    while (rc == 0 && !x.over)
+    while (rc == 0 && !x.over) {
+        struct recap before = x;
         rc = store_write_now(q->store, recap_run, &x, e);
+        if (rc < 0)
+            x = before;
+        if (smaller(&x.chunk, rc))
+            rc = 0;
+    }
     q->recapping = false;
     return rc;
 }
 
 int queue_recover(struct queue *q, uint64_t *ret_recovered, struct err *e)
 {
-    struct recovery x = {.q = q};
+    struct recovery x = {.q = q, .chunk = CHUNK, .more = true};
+    uint64_t n = 0;
     int rc = recap(q, e); /* first: any commit of ours moves the time of the last one */
-    if (rc == 0)
+    while (rc == 0 && x.more) {
         rc = store_write_now(q->store, recover_run, &x, e);
+        n += rc == 0 ? x.n : 0;
+        if (smaller(&x.chunk, rc)) {
+            x.more = true;
+            rc = 0;
+        }
+    }
     if (rc == 0)
-        *ret_recovered = x.n;
+        *ret_recovered = n;
     return rc;
 }

@@ -131,7 +131,8 @@ static int count_held(struct queue *q, uint64_t fid, int64_t by)
     struct counts *c = counts_of(q, fid);
     if (c == NULL)
         return ERR_NOMEM;
-    c->now.held += (uint64_t)by; /* the books' own move of the same event marks c as dirty */
+    c->now.held += (uint64_t)by;
+    counts_touch(q, c);
     return 0;
 }
 

@@ -50,6 +50,47 @@ static void only_lone_runs_can_kill(void **state)
     fix_close(&f);
 }
 
+/* As many puts as there is room for in one transaction. */
+enum { ROOM = 57, MANY = 40 };
+static unsigned n_puts;
+static bool is_tight;
+
+static int tight(enum store_fault at, void *arg)
+{
+    (void)arg;
+    if (at == STORE_FAULT_BEGIN)
+        n_puts = 0;
+    return is_tight && at == STORE_FAULT_PUT && ++n_puts > ROOM ? ERR_FULL : 0;
+}
+
+static void a_start_makes_do_with_little_room(void **state)
+{
+    (void)state;
+    struct fix f;
+    struct event ran[MANY], waits[MANY];
+    fix_open(&f);
+    for (int i = 0; i < MANY; i++) {
+        ran[i] = do_accept(&f, 1, "runs");
+        waits[i] = do_accept(&f, 1, "waits");
+        do_fail_and_wait(&f, waits[i].seq, 1, 60000);
+    }
+    for (int i = 0; i < MANY; i++)
+        (void)do_start(&f, ran[i].seq);
+    fix_stop(&f);
+    clock_init_virtual(&f.clock, FIX_EPOCH - 1000000); /* set back meanwhile */
+    f.fault = tight;
+    is_tight = true;
+    fix_start(&f);
+    is_tight = false;
+    assert_int_equal(f.recovered, MANY);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(see(&f, &ran[i].id).state, EVENT_QUEUED);
+        assert_int_equal(see(&f, &ran[i].id).disruptions, 1);
+        assert_int_equal(see(&f, &waits[i].id).due_at_ms, FIX_EPOCH - 1000000 + 60000);
+    }
+    fix_close(&f);
+}
+
 static int newer_format(struct store_txn *t, void *arg)
 {
     struct fix *f = arg;
@@ -142,8 +183,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(running_goes_back_as_a_disruption), cmocka_unit_test(only_lone_runs_can_kill),
-        cmocka_unit_test(a_newer_format_is_refused),         cmocka_unit_test(bad_records_of_running_events),
-        cmocka_unit_test(a_reader_changes_nothing),
+        cmocka_unit_test(a_start_makes_do_with_little_room), cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(bad_records_of_running_events),     cmocka_unit_test(a_reader_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
