@@ -686,17 +686,22 @@ static void check_replayed(struct move *v)
     sim_violation("event %llu is replayed and its copy is not there", n);
 }
 
-/* A copy and its letter's mark are one commit. */
-static void check_copy(const struct touched *p)
+static const struct touched *pending_of(const struct id *id)
 {
     for (uint32_t i = 0; i < m.n_pending; i++)
-        if (!m.pending[i].exists && id_cmp(&m.ev[m.pending[i].seq].r.id, &p->r.replay_of) == 0)
-            return; /* replayed and removed at once */
-    for (uint32_t i = 0; i < m.n_pending; i++)
-        if (m.pending[i].exists && m.pending[i].r.state == EVENT_REPLAYED &&
-            id_cmp(&m.pending[i].r.id, &p->r.replay_of) == 0 && id_cmp(&m.pending[i].r.replayed_as, &p->r.id) == 0)
-            return;
-    sim_violation("event %llu is the copy of a letter that is not replayed", ULL(p->seq));
+        if (id_cmp(m.pending[i].exists ? &m.pending[i].r.id : &m.ev[m.pending[i].seq].r.id, id) == 0)
+            return &m.pending[i];
+    return NULL;
+}
+
+/* A copy and its letter's mark are one commit. The letter may be gone at once, or have got another copy. */
+static void check_copy(const struct touched *p)
+{
+    const struct touched *of = pending_of(&p->r.replay_of);
+    const struct touched *as = of != NULL && of->exists ? pending_of(&of->r.replayed_as) : NULL;
+    bool replayed = as != NULL && of->r.state == EVENT_REPLAYED && id_cmp(&as->r.replay_of, &of->r.id) == 0;
+    if (of == NULL || (of->exists && !replayed))
+        sim_violation("event %llu is the copy of a letter that is not replayed", ULL(p->seq));
 }
 
 static void check_gone(const struct move *v)

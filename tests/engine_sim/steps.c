@@ -11,7 +11,7 @@ enum {
     PAYLOAD_SHORT = 48,
     PAYLOAD_LONG = 6000, /* out of line */
     CHUNK = 20,          /* of sweeps, replays and removals */
-    DRAIN_STEPS = 200000,
+    STUCK_STEPS = 50000, /* so many at the end without a change, and what is there is stuck */
 };
 
 /* --- turns ----------------------------------------------------------------------------------------------------------
@@ -538,14 +538,16 @@ static bool quiet(void)
 void steps_drain(void)
 {
     sim.calm = true;
-    for (uint32_t i = 0; model_open_events() > 0 || !quiet() || exec_next_us() != INT64_MAX; i++) {
-        if (i == DRAIN_STEPS)
-            break;
-        if (i % 2000 == 0) {
+    uint64_t open = model_open_events(), steps = 0;
+    for (uint32_t i = 0; steps < STUCK_STEPS && (open > 0 || !quiet() || exec_next_us() != INT64_MAX); i++) {
+        steps = model_open_events() == open ? steps + 1 : 0;
+        open = model_open_events();
+        if (i % 200 == 0) {
             remove_letters(true);
             evict();
-            change((i / 2000) % SIM_FNS, true);
         }
+        if (i % 2000 == 0)
+            change((i / 2000) % SIM_FNS, true);
         sim_step_begins();
         steps_work();
         if (sim.crash != NULL)
