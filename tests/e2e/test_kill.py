@@ -15,7 +15,7 @@ def kill(*words, program="run"):
 
 
 def test_kill_short():
-    out = kill("--cycles", os.environ.get("BIDE_KILL_CYCLES", "60"))
+    out = kill("--cycles", os.environ.get("BIDE_KILL_CYCLES", "40"))
     print("     " + out.splitlines()[-1])
 
 
@@ -27,4 +27,4 @@ def test_kill_controls():
 
 def test_kill_points():
     """Some of the points of each phase of bided's life."""
-    print("     " + kill("--stride", os.environ.get("BIDE_KILL_STRIDE", "40"), program="points").splitlines()[-1])
+    print("     " + kill("--stride", os.environ.get("BIDE_KILL_STRIDE", "60"), program="points").splitlines()[-1])
