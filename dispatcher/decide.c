@@ -477,11 +477,16 @@ static bool step_refill(struct sched *s, struct sched_decision *ret)
     return true;
 }
 
+static bool gives_out_events(const struct sched *s)
+{
+    return !s->held && !s->draining;
+}
+
 bool sched_next(struct sched *s, int64_t now_ms, int64_t mono_ms, struct sched_decision *ret)
 {
     return (!s->held && step_expired(s, now_ms, ret)) || step_runnable(s, now_ms, mono_ms, ret) ||
-           step_calls(s, mono_ms, ret) || (!s->held && step_events(s, mono_ms, ret)) || step_doomed(s, mono_ms, ret) ||
-           step_refill(s, ret);
+           step_calls(s, mono_ms, ret) || (gives_out_events(s) && step_events(s, mono_ms, ret)) ||
+           step_doomed(s, mono_ms, ret) || step_refill(s, ret);
 }
 
 void sched_wakeup(struct sched *s, int64_t *ret_now_ms, int64_t *ret_mono_ms)
@@ -489,7 +494,7 @@ void sched_wakeup(struct sched *s, int64_t *ret_now_ms, int64_t *ret_mono_ms)
     const struct timerq_item *expiry = timerq_first(&s->expiry), *timer = timerq_first(&s->timers);
     const struct worker *idle = TAILQ_FIRST(&s->idle);
     *ret_now_ms = expiry != NULL && !s->held ? expiry->at_ms : INT64_MAX;
-    *ret_mono_ms = timer != NULL ? timer->at_ms : INT64_MAX;
+    *ret_mono_ms = timer != NULL && gives_out_events(s) ? timer->at_ms : INT64_MAX;
     if (idle != NULL && idle->since_ms + s->limits.worker_idle_ms < *ret_mono_ms)
         *ret_mono_ms = idle->since_ms + s->limits.worker_idle_ms;
     /* A call held up by a backoff is refused at once, by starts or memory when those change: no timer of its own. */

@@ -346,6 +346,24 @@ static void test_hold(void **state)
     rig_run(r, w, 3);
 }
 
+/* Nor does a function start that has been waiting for its turn to start a worker. */
+static void test_drain_starts_nothing(void **state)
+{
+    struct rig *r = *state;
+    r->limits.worker_starts = 1;
+    rig_limits(r);
+    rig_plain(r, 1);
+    rig_plain(r, 2);
+    rig_event(r, 1, 1);
+    rig_event(r, 2, 2);
+    uint64_t w = rig_start(r, 1, 1);
+    rig_quiet(r);
+    sched_drain(r->s);
+    sched_worker_start_failed(r->s, w, r->mono);
+    while (rig_next(r))
+        assert_int_not_equal(r->d.kind, SCHED_START_WORKER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +383,7 @@ int main(void)
         RIG_TEST(test_missed_by_refill),
         RIG_TEST(test_cancelled_on_its_way),
         RIG_TEST(test_hold),
+        RIG_TEST(test_drain_starts_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
