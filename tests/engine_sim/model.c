@@ -284,6 +284,8 @@ void model_function_answer(const char *name)
 
 void model_clock_step(int64_t by_ms)
 {
+    if (by_ms < 0)
+        m.n_steps = 0; /* it may be the step forward that is taken back: nothing is held against it */
     if (by_ms <= STEP_MS || loop_done() == 0)
         return;
     m.steps[m.n_steps++ % STEPS_MAX].mono_ms = sim.mono_us / 1000;
