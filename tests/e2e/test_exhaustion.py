@@ -168,7 +168,7 @@ def test_not_a_block_left():
             with contextlib.suppress(OSError):
                 while True:
                     os.write(filler, b"x" * 4096)
-            expect(invoke(b, "f")[0] == 500)
+            until(lambda: invoke(b, "f")[0] == 500, 30, "a refusal")
             until(lambda: b.ask("POST", "/bide/v1/functions/f/resume")[0] == 200, 30, "resumed")
             until(lambda: "no room is left to store what became of events" in b.log(), 30, lambda: "out of room: %s" % events(b))
             e = until(lambda: (lambda x, y: y if x == y else None)(events(b), events(b)), 30, "a standstill")
