@@ -8,7 +8,7 @@ void gather_committed(struct gather *g, size_t ops, size_t waiting, int64_t took
 
 size_t gather_missing(struct gather *g, size_t n)
 {
-    if (n >= g->population)
+    if (n >= g->population || g->population > GATHER_CROWD)
         return 0;
     if (g->skip > 0) {
         g->skip--;

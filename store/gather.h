@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 enum {
+    GATHER_CROWD = 32,            /* of more, reading the requests takes as long as a commit: better both at once */
     GATHER_SKIP_MAX = 64,         /* batches that go at once, at most, after a wait in vain */
     GATHER_PATIENCE_MAX_US = 2000 /* the longest wait; otherwise half of what commits take */
 };

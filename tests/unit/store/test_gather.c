@@ -50,6 +50,16 @@ static void test_waits_in_vain_grow_rare(void **state)
         assert_int_equal(gather_missing(&g, 4), 4);
 }
 
+static void test_a_crowd_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct gather g = {0};
+    gather_committed(&g, GATHER_CROWD / 2, GATHER_CROWD / 2, 400);
+    assert_int_equal(gather_missing(&g, GATHER_CROWD / 2), GATHER_CROWD / 2);
+    gather_committed(&g, GATHER_CROWD, 1, 400);
+    assert_int_equal(gather_missing(&g, 1), 0);
+}
+
 static void test_patience_follows_the_disk(void **state)
 {
     (void)state;
@@ -70,6 +80,7 @@ int main(void)
         cmocka_unit_test(test_one_client_is_never_waited_for),
         cmocka_unit_test(test_those_of_the_last_commit_are_waited_for),
         cmocka_unit_test(test_waits_in_vain_grow_rare),
+        cmocka_unit_test(test_a_crowd_is_not_waited_for),
         cmocka_unit_test(test_patience_follows_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
