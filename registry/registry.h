@@ -131,8 +131,8 @@ void registry_code_unuse(struct registry *r, const char *sha256);
 
 /* Complete what a want of room or memory has left pending. And remove the packages that no function names, no worker
  * uses and nobody holds, and that were found so by the call before as well: whoever read a function's snapshot just
- * before it changed has until then to say that it uses the code. Looks only when a package may have come to that. Blocks
- * on the disk: a thread of its own, one at a time. What cannot be removed is tried again by the next start. */
+ * before it changed has until then to say that it uses the code. Looks only when a package may have come to that.
+ * Blocks on the disk: a thread of its own, one at a time. What cannot be removed is tried again by the next start. */
 void registry_sweep(struct registry *r);
 bool registry_sweep_due(const struct registry *r); /* the next call would look; any thread */
 
