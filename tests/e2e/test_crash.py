@@ -64,6 +64,8 @@ def test_verify_while_it_dies():
             r = b.bide("verify", check=False)
             expect(r.returncode == 0 and r.stdout == "verify: holds\n", r)
             dying.join()
+            told = json.loads(b.bide("verify", "--json").stdout)
+            expect(told == {"ok": True, "n_findings": 0, "findings": []}, told)
         lock.close()
         b.start()
 

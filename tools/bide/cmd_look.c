@@ -164,30 +164,43 @@ int cmd_events_show(struct call *c)
 
 /* --- verify ------------------------------------------------------------------------------------------------------- */
 
-static int print_verdict(struct call *c, const struct reply *r)
+static int print_verdict(struct call *c, json_t *v)
 {
-    json_error_t je;
-    json_t *v = json_loadb(r->body.data, r->body.len, JSON_ALLOW_NUL, &je);
-    if (v == NULL)
-        return call_fail("the daemon's answer is not JSON: %s", je.text);
     bool ok = json_is_true(json_object_get(v, "ok"));
+    const json_t *lines = json_object_get(v, "findings"), *line;
     size_t i;
-    const json_t *line;
     if (c->json) {
         show_json(v);
     } else {
-        json_array_foreach(json_object_get(v, "findings"), i, line)(void)
+        json_array_foreach(lines, i, line)(void)
             puts(show_text(json_is_string(line) ? json_string_value(line) : "", 400));
+        long long more = show_int(v, "n_findings") - (long long)json_array_size(lines);
+        if (more > 0)
+            (void)printf("... and %lld more\n", more);
         (void)puts(ok ? "verify: holds" : "verify: DOES NOT HOLD");
     }
     json_decref(v);
     return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+static int verify_offline(struct call *c)
+{
+    struct err e = {0};
+    json_t *v = offline_verify(c->data, &e);
+    return v == NULL ? call_fail("verify: %s", e.text) : print_verdict(c, v);
+}
+
+static int print_reply(struct call *c, const struct reply *r)
+{
+    json_error_t je;
+    json_t *v = json_loadb(r->body.data, r->body.len, JSON_ALLOW_NUL, &je);
+    return v == NULL ? call_fail("the daemon's answer is not JSON: %s", je.text) : print_verdict(c, v);
+}
+
 int cmd_verify(struct call *c)
 {
     if (c->endpoint == NULL && !offline_daemon_runs(c->data))
-        return offline_verify(c->data);
+        return verify_offline(c);
     struct err e = {0};
     struct client *cl = call_client(c);
     if (cl == NULL)
@@ -196,10 +209,9 @@ int cmd_verify(struct call *c)
     int status;
     reply_init(&r);
     if (client_call(cl, "GET", "/bide/v1/verify", NULL, NULL, 0, &r, &e) < 0)
-        status =
-            c->endpoint == NULL && !offline_daemon_stays(c->data) ? offline_verify(c->data) : call_fail("%s", e.text);
+        status = c->endpoint == NULL && !offline_daemon_stays(c->data) ? verify_offline(c) : call_fail("%s", e.text);
     else
-        status = r.status == 200 ? print_verdict(c, &r) : call_fail("%s", reply_why(&r));
+        status = r.status == 200 ? print_reply(c, &r) : call_fail("%s", reply_why(&r));
     reply_done(&r);
     return status;
 }

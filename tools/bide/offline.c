@@ -11,7 +11,7 @@
 #include "registry/registry.h"
 #include "tick.h"
 
-enum { ANY_MAP = 1 << 30, DYING_MS = 5000, LOOK_EVERY_MS = 5 };
+enum { ANY_MAP = 1 << 30, DYING_MS = 5000, LOOK_EVERY_MS = 5, FINDINGS_MAX = 1000 };
 
 bool offline_daemon_runs(const char *data)
 {
@@ -108,18 +108,23 @@ int offline_check(const char *data, const char *store, queue_report_cb *report, 
     return rc;
 }
 
-static void print(const char *line, void *arg)
+static void keep_line(const char *line, void *arg)
 {
-    (void)arg;
-    (void)puts(line);
+    json_t *lines = arg;
+    if (json_array_size(lines) < FINDINGS_MAX)
+        (void)json_array_append_new(lines, json_string(line));
 }
 
-int offline_verify(const char *data)
+json_t *offline_verify(const char *data, struct err *e)
 {
-    struct err e = {0};
     struct offline_found found;
-    if (offline_check(data, "queue", print, NULL, &found, &e) < 0)
-        return call_fail("verify: %s", e.text);
-    (void)printf("verify: %s\n", found.findings == 0 ? "holds" : "DOES NOT HOLD");
-    return found.findings == 0 ? EXIT_DONE : EXIT_FAILED;
+    json_t *lines = json_array();
+    int rc = offline_check(data, "queue", keep_line, lines, &found, e);
+    json_t *v = rc < 0 ? NULL
+                       : json_pack("{s:O, s:I, s:b}", "findings", lines, "n_findings", (json_int_t)found.findings, "ok",
+                                   found.findings == 0);
+    json_decref(lines);
+    if (rc == 0 && v == NULL)
+        (void)err_set(e, ERR_NOMEM, "out of memory");
+    return v;
 }

@@ -2,6 +2,7 @@
 #ifndef BIDE_OFFLINE_H
 #define BIDE_OFFLINE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "queue/queue.h"
@@ -24,7 +25,8 @@ struct offline_found {
 int offline_check(const char *data, const char *store, queue_report_cb *report, void *arg, struct offline_found *ret,
                   struct err *e) BIDE_MUST_USE;
 
-/* `bide verify` on the files themselves; prints the findings. The exit status. */
-int offline_verify(const char *data);
+/* `bide verify` on the files themselves: what the daemon answers, {"ok", "n_findings", "findings"}, the caller's. NULL
+ * with e: they could not be read. */
+json_t *offline_verify(const char *data, struct err *e) BIDE_MUST_USE;
 
 #endif
