@@ -138,9 +138,11 @@ static void *thread_main(void *arg)
         take_opts(l);
         if ((l->sweep_asked || sweep_due_ms(l) <= 0) && !l->stop) {
             l->sweep_asked = false;
+            l->sweeping = true;
             pthread_mutex_unlock(&l->mu);
             sweep_all(l);
             pthread_mutex_lock(&l->mu);
+            l->sweeping = false;
             l->sweeps++;
             pthread_cond_broadcast(&l->done);
         }
@@ -246,7 +248,7 @@ void logs_set(struct logs *l, const struct logs_opts *o)
 void logs_sweep_now(struct logs *l)
 {
     pthread_mutex_lock(&l->mu);
-    uint64_t want = l->sweeps + 1;
+    uint64_t want = l->sweeps + (l->sweeping ? 2 : 1); /* one under way may be past what it is asked for */
     l->sweep_asked = true;
     logs_wake(l);
     while (l->sweeps < want)

@@ -105,7 +105,7 @@ struct logs {
     int64_t stamp_ms, floor_ms; /* the last stamp; the next is not below floor */
     int64_t done_ms;            /* everything stamped before is written */
     uint64_t done_round;
-    bool urgent, stop, sweep_asked;
+    bool urgent, stop, sweep_asked, sweeping;
     uint64_t sweeps;
     struct logs_stats stats;
 
