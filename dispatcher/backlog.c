@@ -23,7 +23,7 @@ struct backlog {
     pthread_t thread;
     pthread_mutex_t mu;
     pthread_cond_t cond;
-    TAILQ_HEAD(, request) todo;
+    TAILQ_HEAD(, request) todo, answered;
     bool stop;
 };
 
@@ -44,11 +44,15 @@ static void collect(const struct event *ev, const void *payload, size_t payload_
     r->events[r->n++] = c;
 }
 
-/* On the dispatcher's thread. */
+/* On the dispatcher's thread: once for each answer. */
 static void deliver(void *arg)
 {
-    struct request *r = arg;
-    struct dispatcher *d = r->b->d;
+    struct backlog *b = arg;
+    struct dispatcher *d = b->d;
+    pthread_mutex_lock(&b->mu);
+    struct request *r = TAILQ_FIRST(&b->answered);
+    TAILQ_REMOVE(&b->answered, r, link);
+    pthread_mutex_unlock(&b->mu);
     for (size_t i = 0; i < r->n; i++)
         (void)work_add(d, r->events[i], true);
     if (r->err < 0)
@@ -83,7 +87,10 @@ static void *reader_main(void *arg)
         TAILQ_REMOVE(&b->todo, r, link);
         pthread_mutex_unlock(&b->mu);
         read_one(r);
-        if (loop_post(b->d->loop, deliver, r) != 0)
+        pthread_mutex_lock(&b->mu);
+        TAILQ_INSERT_TAIL(&b->answered, r, link);
+        pthread_mutex_unlock(&b->mu);
+        if (loop_post(b->d->loop, deliver, b) != 0)
             bide_no_memory("refill's answer");
         pthread_mutex_lock(&b->mu);
     }
@@ -100,6 +107,7 @@ int backlog_new(struct backlog **ret, struct dispatcher *d, struct err *e)
     pthread_mutex_init(&b->mu, NULL);
     pthread_cond_init(&b->cond, NULL);
     TAILQ_INIT(&b->todo);
+    TAILQ_INIT(&b->answered);
     int sys = pthread_create(&b->thread, NULL, reader_main, b);
     if (sys != 0) {
         free(b);
@@ -118,6 +126,14 @@ void backlog_free(struct backlog *b)
     pthread_cond_signal(&b->cond);
     pthread_mutex_unlock(&b->mu);
     (void)pthread_join(b->thread, NULL);
+    /* What the loop, which has ended, did not come to. */
+    for (struct request *r; (r = TAILQ_FIRST(&b->answered)) != NULL;) {
+        TAILQ_REMOVE(&b->answered, r, link);
+        for (size_t i = 0; i < r->n; i++)
+            cached_free(b->d, r->events[i]);
+        free(r->events);
+        free(r);
+    }
     pthread_cond_destroy(&b->cond);
     pthread_mutex_destroy(&b->mu);
     free(b);

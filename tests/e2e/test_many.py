@@ -21,7 +21,7 @@ def lines(text):
 
 
 def test_count_and_file():
-    with Bided() as b, tempfile.TemporaryDirectory() as d:
+    with Bided("history.payload=on") as b, tempfile.TemporaryDirectory() as d:
         b.make("f", GOOD)
         r = b.bide("invoke", "f", "--count", "200", "--payload", '{"a": 1}')
         expect(len(set(r.stdout.split())) == 200 and "accepted 200, refused 0" in r.stderr, r.stderr)
