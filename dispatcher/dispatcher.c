@@ -142,7 +142,8 @@ static void on_press(void *arg)
 static void on_queue_owed(void *arg)
 {
     struct dispatcher *d = arg;
-    BIDE_ASSERT(loop_post(d->loop, on_press, d) == 0, "out of memory for a completion");
+    if (loop_post(d->loop, on_press, d) != 0)
+        bide_no_memory("completion");
 }
 
 /* --- what becomes due --------------------------------------------------------------------------------------------- */

@@ -309,7 +309,9 @@ def test_clock_jumps():
     clock = Clock()
     try:
         with Bided("async.retry_first_wait=1500ms", env=clock.env) as b:
-            b.make("f", FAILS_ONCE).put_function_event_invoke_config(FunctionName="f", MaximumEventAgeInSeconds=60)
+            c = b.make("f", FAILS_ONCE)
+            c.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=1)  # one worker: what it remembers is in its /tmp
+            c.put_function_event_invoke_config(FunctionName="f", MaximumEventAgeInSeconds=60)
             paused(b, "f", True)
             first = accept(b, "f")
             clock.set(YEAR_MS)
